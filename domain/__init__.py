@@ -1,0 +1,1 @@
+"""Decisions without I/O, clock or framework: this package imports the standard library only."""
