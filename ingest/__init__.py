@@ -1,0 +1,1 @@
+"""What every protocol shares: decode, validate, buffer, and write in batches; dead letters for the rest."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: pools, named SQL, and one typed function per query."""
