@@ -14,9 +14,9 @@ _HORSEPOWER_W = 550 * _FOOT_M * _POUND_FORCE_N
 _BTU_J = Fraction("1055.05585262")
 _TURN_RAD = 2 * Fraction(math.pi)
 
-# Dimension to rows; a row is the symbol, its size in the base unit (the one of size 1), then the other spellings. Spellings are
-# compared letter by letter, because case tells mW from MW; those after "|" are words or
-# abbreviations that mean the same in any case.
+# Dimension to rows. A row is the symbol, its size in the base unit (the one of size 1), and its
+# other spellings. Spellings are compared letter by letter, because case tells mW from MW; those
+# after "|" are words or abbreviations that mean the same in any case.
 TABLE: dict[str, tuple[tuple[str, Fraction | int | str, str], ...]] = {
     "temperature": (
         ("K", 1, "| kelvin degK"),

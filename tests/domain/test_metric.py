@@ -36,8 +36,13 @@ def test_keys_as_devices_send_them_are_metric_names(name: str) -> None:
         "flow\N{NO-BREAK SPACE}",
         "\ud800",
         "m" * 65,
-    ]
-    + ["/flow", "flow/", "a//b", "a/../b", ".", ".."],
+        "/flow",
+        "flow/",
+        "a//b",
+        "a/../b",
+        ".",
+        "..",
+    ],
 )
 def test_names_that_nobody_could_read_or_address_are_refused(name: str) -> None:
     assert metric_name(name) is None
