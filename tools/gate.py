@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ class Outcome:
 class Gate:
     """Runs checks as child processes and ends them all when it is interrupted."""
 
-    def __init__(self, checks: dict[str, tuple[str, ...]], root: Path) -> None:
+    def __init__(self, checks: Mapping[str, tuple[str, ...]], root: Path) -> None:
         """Take the checks by name, each as arguments to `python -m`, and the folder they run in."""
         self._checks = checks
         self._root = root
