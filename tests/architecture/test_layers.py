@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.architecture.source_checks import LONG_FILES, MAX_FILE_LINES, check_file, check_tree
+from tests.architecture.source_checks import JOINS_SQL, LONG_FILES, MAX_FILE_LINES, check_file, check_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -105,6 +105,12 @@ def test_sql_from_strings_is_found(statement: str) -> None:
 )
 def test_good_code_is_left_alone(path: str, source: str) -> None:
     assert check_file(PurePosixPath(path), source) == []
+
+
+@pytest.mark.parametrize(("path", "function"), JOINS_SQL)
+def test_an_excuse_for_joined_sql_is_still_needed(path: str, function: str) -> None:
+    source = (ROOT / path).read_text(encoding="utf-8").replace(f"def {function}(", "def other(")
+    assert any("SQL is put together" in violation for violation in check_file(PurePosixPath(path), source))
 
 
 def test_a_whole_tree_is_read_except_what_was_installed(tmp_path: Path) -> None:
