@@ -21,17 +21,26 @@ messages_received = Counter(
     "iiot_mqtt_messages_received_total", "MQTT messages taken from the broker", registry=REGISTRY
 )
 messages_dropped = Counter(
-    "iiot_mqtt_messages_dropped_total", "QoS 0 messages dropped because the buffer was full", registry=REGISTRY
+    "iiot_mqtt_messages_dropped_total",
+    "QoS 0 messages dropped because the buffer was full",
+    registry=REGISTRY,
 )
 ingest_pauses = Counter(
-    "iiot_ingest_pauses_total", "Times reading from the broker paused because the buffer was full", registry=REGISTRY
+    "iiot_ingest_pauses_total",
+    "Times reading from the broker paused because the buffer was full",
+    registry=REGISTRY,
 )
 readings_stored = Counter("iiot_readings_stored_total", "Readings committed to PostgreSQL", registry=REGISTRY)
 readings_duplicate = Counter(
-    "iiot_readings_duplicate_total", "Readings that were already stored with the same value", registry=REGISTRY
+    "iiot_readings_duplicate_total",
+    "Readings that were already stored with the same value",
+    registry=REGISTRY,
 )
 readings_rejected = Counter(
-    "iiot_readings_rejected_total", "Readings and messages sent to dead letters", ["reason"], registry=REGISTRY
+    "iiot_readings_rejected_total",
+    "Readings and messages sent to dead letters",
+    ["reason"],
+    registry=REGISTRY,
 )
 batch_seconds = Histogram(
     "iiot_ingest_batch_seconds",
@@ -49,13 +58,19 @@ broker_dropped = Gauge(
     "iiot_mqtt_broker_dropped", "Messages that the broker says it has dropped ($SYS)", registry=REGISTRY
 )
 possible_gaps = Counter(
-    "iiot_mqtt_possible_gaps_total", "Times the broker had forgotten the session of the platform", registry=REGISTRY
+    "iiot_mqtt_possible_gaps_total",
+    "Times the broker had forgotten the session of the platform",
+    registry=REGISTRY,
 )
 cache_requests = Counter("iiot_cache_requests_total", "Look-ups in the cache", ["result"], registry=REGISTRY)
 sockets_open = Gauge("iiot_sockets_open", "Open Socket.IO connections", registry=REGISTRY)
-broadcast_readings = Counter("iiot_broadcast_readings_total", "Readings handed to Socket.IO", registry=REGISTRY)
+broadcast_readings = Counter(
+    "iiot_broadcast_readings_total", "Readings handed to Socket.IO", registry=REGISTRY
+)
 broadcast_thinned = Counter(
-    "iiot_broadcast_thinned_total", "Readings left out of a broadcast because newer ones replaced them", registry=REGISTRY
+    "iiot_broadcast_thinned_total",
+    "Readings left out of a broadcast because newer ones replaced them",
+    registry=REGISTRY,
 )
 request_seconds = Histogram(
     "iiot_http_request_seconds",
@@ -97,7 +112,8 @@ def configure_logging(*, format: Literal["console", "json"], level: str) -> None
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail]
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *tail],
         )
     )
     root = logging.getLogger()

@@ -168,7 +168,9 @@ class AccessSettings(_Section):
     def derived_secret(self, purpose: str) -> str:
         """A secret of its own for one purpose: HMAC-SHA256 of the purpose under the secret key."""
         key = self.secret_key.get_secret_value().encode()
-        return base64.urlsafe_b64encode(hmac.digest(key, purpose.encode(), hashlib.sha256)).decode().rstrip("=")
+        return (
+            base64.urlsafe_b64encode(hmac.digest(key, purpose.encode(), hashlib.sha256)).decode().rstrip("=")
+        )
 
 
 class LogSettings(_Section):
@@ -317,7 +319,9 @@ def _production_problems(settings: Settings) -> list[str]:
         return []
     problems = []
     if not settings.web.metrics_token:
-        problems.append("IIOT_METRICS_TOKEN: is missing; production does not publish /metrics without a token")
+        problems.append(
+            "IIOT_METRICS_TOKEN: is missing; production does not publish /metrics without a token"
+        )
     for name, url in (
         ("DATABASE_URL", settings.database.owner_url),
         ("REDIS_URL", settings.redis.url),
@@ -325,11 +329,15 @@ def _production_problems(settings: Settings) -> list[str]:
     ):
         password = password_of(url.get_secret_value())
         if len(password) < 12 or password.lower() in _WELL_KNOWN_PASSWORDS:
-            problems.append(f"{name}: needs a password of at least 12 characters that is not a well-known one")
+            problems.append(
+                f"{name}: needs a password of at least 12 characters that is not a well-known one"
+            )
     admin = settings.access.admin_password
     if admin is not None and len(admin.get_secret_value()) < 12:
         problems.append("IIOT_ADMIN_PASSWORD: needs at least 12 characters")
     return problems
 
 
-_WELL_KNOWN_PASSWORDS = frozenset({"changeme1234", "password1234", "postgrespassword", "administrator", "123456789012"})
+_WELL_KNOWN_PASSWORDS = frozenset(
+    {"changeme1234", "password1234", "postgrespassword", "administrator", "123456789012"}
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 _NAME = re.compile(r"^-- name: (\w+)[ \t]*$", re.MULTILINE)
@@ -25,7 +25,7 @@ class Statement:
     index: str | None
 
 
-@lru_cache(maxsize=None)
+@cache
 def load_statements(path: Path) -> dict[str, Statement]:
     """Read the named statements of a file.
 

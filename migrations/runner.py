@@ -72,10 +72,13 @@ def apply_migrations(
     that this program may create or change; a role that is left out must exist already.
 
     Raises:
-        MigrationError: the database is newer than the program, an applied file was changed, or a role is missing.
+        MigrationError: the database is newer than the program, an applied file was changed, or a role
+            is missing.
         psycopg2.Error: PostgreSQL refused a statement; nothing of that migration remains.
     """
-    with closing(psycopg2.connect(owner_url, connect_timeout=10, application_name="iiot-migrate")) as connection:
+    with closing(
+        psycopg2.connect(owner_url, connect_timeout=10, application_name="iiot-migrate")
+    ) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_lock(%s)", (_ADVISORY_KEY,))
@@ -103,7 +106,9 @@ def apply_migrations(
 
 def migration_state(owner_url: str) -> MigrationState:
     """Compare the database with the files, changing nothing."""
-    with closing(psycopg2.connect(owner_url, connect_timeout=10, application_name="iiot-check")) as connection:
+    with closing(
+        psycopg2.connect(owner_url, connect_timeout=10, application_name="iiot-check")
+    ) as connection:
         with connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('public.schema_migrations')")
             (table,) = cursor.fetchone() or (None,)
@@ -125,7 +130,7 @@ def _ensure_roles(connection: Connection, passwords: dict[str, str], on_step: Ca
         for role, attributes in ROLES.items():
             if role not in existing and not may_create:
                 raise MigrationError(
-                    f"the database role {role} is missing and {_current_user(connection)} may not create roles; "
+                    f"the database role {role} is missing and {connection.info.user} may not create roles; "
                     f"ask an administrator to run: CREATE ROLE {role} {attributes} PASSWORD '...'"
                 )
             if role not in passwords or not may_create:
@@ -141,10 +146,6 @@ def _ensure_roles(connection: Connection, passwords: dict[str, str], on_step: Ca
                     password=sql.Literal(passwords[role]),
                 )
             )
-
-
-def _current_user(connection: Connection) -> str:
-    return str(connection.info.user)
 
 
 def _applied(connection: Connection) -> dict[int, str]:
@@ -172,4 +173,6 @@ def _check_history(applied: dict[int, str], known: dict[int, Migration]) -> None
                 "start the newer program, or restore a backup made before it"
             )
         if known[version].checksum != checksum:
-            raise MigrationError(f"migration {version:04d} was changed after it was applied; add a new one instead")
+            raise MigrationError(
+                f"migration {version:04d} was changed after it was applied; add a new one instead"
+            )

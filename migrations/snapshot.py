@@ -16,7 +16,9 @@ def schema_snapshot(owner_url: str) -> str:
 
     Daily partitions are left out: they come and go. The text is the same on PostgreSQL 14 and later.
     """
-    with closing(psycopg2.connect(owner_url, application_name="iiot-snapshot")) as connection:
-        with connection.cursor() as cursor:
-            cursor.execute(_QUERIES.read_text(encoding="utf-8"))
-            return "".join(f"{line}\n" for (line,) in cursor.fetchall())
+    with (
+        closing(psycopg2.connect(owner_url, application_name="iiot-snapshot")) as connection,
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(_QUERIES.read_text(encoding="utf-8"))
+        return "".join(f"{line}\n" for (line,) in cursor.fetchall())

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +21,17 @@ from psycopg2.extensions import cursor as Cursor
 from domain.errors import PlatformError, Unavailable
 from observability import pool_waits
 
-Params = Mapping[str, Any] | Sequence[Any] | None
+__all__ = [
+    "AppDatabase",
+    "Cursor",
+    "DataRejected",
+    "DatabaseUnavailable",
+    "Pool",
+    "PoolOptions",
+    "StatementTimeout",
+    "SystemDatabase",
+    "translated_errors",
+]
 
 # A connection that lay idle for longer is asked for a sign of life before it is lent.
 _CHECK_AFTER_IDLE_S = 15.0

@@ -1,0 +1,340 @@
+"""The one thread that stores: takes batches from the buffer and commits each in one transaction.
+
+After the commit, in this order: the cache learns the newest values, the broker gets its acknowledgements,
+waiting HTTP requests get their outcome, listeners get the readings. While PostgreSQL is away nothing is
+acknowledged: messages stay in hand and are tried again, waiting requests are told at once.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from domain.errors import Unavailable
+from domain.reading import LatestValue, StoredReadings
+from ingest.batch import Batch, Intake, newest_places
+from ingest.buffer import Buffer, Item, Message, Submission
+from ingest.registry import DeviceRef
+from ingest.submission import Outcome, Rejection
+from observability import (
+    Heartbeats,
+    batch_failures,
+    batch_seconds,
+    get_logger,
+    readings_duplicate,
+    readings_rejected,
+    readings_stored,
+)
+from storage import ingest as sql
+from storage.pool import Cursor, DataRejected, SystemDatabase
+
+log = get_logger("ingest")
+
+HEARTBEAT = "ingest writer"
+_RETRY_MIN_S = 0.2
+_RETRY_MAX_S = 5.0
+
+
+class LatestSink(Protocol):
+    """Where the newest values go after a commit."""
+
+    def advance(self, updates: Iterable[tuple[int, int, LatestValue]]) -> None:
+        """Take (tenant_id, device_key, value) triples that the database holds as newest."""
+
+
+class Audience(Protocol):
+    """Who hears of stored readings and of devices whose status changed. Must return at once."""
+
+    def is_listening(self, tenant_id: int, device_id: str) -> bool:
+        """Whether anyone wants this device's readings."""
+
+    def publish(self, batch: list[StoredReadings]) -> None:
+        """Take committed readings."""
+
+    def device_changed(self, tenant_id: int, device_id: str, status: str, last_seen_us: int) -> None:
+        """Take the new status of a device."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriterOptions:
+    """How batches are cut."""
+
+    batch_messages: int
+    batch_bytes: int
+    linger_s: float
+
+
+class Writer:
+    """Owns the writer thread."""
+
+    def __init__(
+        self,
+        database: SystemDatabase,
+        *,
+        buffer: Buffer,
+        intake: Intake,
+        options: WriterOptions,
+        latest: LatestSink,
+        audience: Audience,
+        heartbeats: Heartbeats,
+    ) -> None:
+        self._database = database
+        self._buffer = buffer
+        self._intake = intake
+        self._registry = intake.registry
+        self._options = options
+        self._latest = latest
+        self._audience = audience
+        self._heartbeats = heartbeats
+        self._acknowledge: Callable[[Sequence[tuple[int, int]]], None] = lambda settled: None
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._expect_repeats = False
+        self._away_since: float | None = None
+
+    def on_settled(self, acknowledge: Callable[[Sequence[tuple[int, int]]], None]) -> None:
+        """Have `acknowledge` called with (epoch, message id) pairs after each commit. Must return at once."""
+        self._acknowledge = acknowledge
+
+    @property
+    def database_away_s(self) -> float | None:
+        """For how long batches have failed because PostgreSQL is away; None while they succeed."""
+        since = self._away_since
+        return None if since is None else time.monotonic() - since
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread = threading.Thread(target=self._run, name="ingest-writer", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """Store what is in the buffer, then end; return whether that was done in time."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            return not self._thread.is_alive()
+        return True
+
+    def _run(self) -> None:
+        while True:
+            self._heartbeats.beat(HEARTBEAT)
+            items = self._buffer.take(
+                max_items=self._options.batch_messages,
+                max_bytes=self._options.batch_bytes,
+                wait_s=0.5,
+                linger_s=0.0 if self._stopping.is_set() else self._options.linger_s,
+            )
+            if items:
+                self._store_until_done(items)
+            elif self._stopping.is_set():
+                self._heartbeats.forget(HEARTBEAT)
+                return
+
+    def _store_until_done(self, items: list[Item]) -> None:
+        """Store the items, however often it takes; give up only when told to stop."""
+        delay_s = _RETRY_MIN_S
+        while items:
+            self._heartbeats.beat(HEARTBEAT)
+            try:
+                self._store(items)
+            except Unavailable as error:
+                self._note_away(error)
+                items = self._without_submissions(items, error)
+                if self._stopping.wait(delay_s * random.uniform(0.5, 1.0)):  # noqa: S311
+                    return
+                delay_s = min(delay_s * 2, _RETRY_MAX_S)
+            except Exception as error:  # The writer must outlive anything a message can do to it.
+                batch_failures.labels("unexpected").inc()
+                log.exception("batch_failed", items=len(items))
+                self._registry.clear()
+                items = self._without_submissions(items, error)
+                if len(items) > 1:
+                    for item in items:
+                        self._store_until_done([item])
+                    return
+                if self._stopping.wait(delay_s):
+                    return
+                delay_s = min(delay_s * 2, _RETRY_MAX_S)
+            else:
+                if self._away_since is not None:
+                    log.info("database_back", away_s=round(self.database_away_s or 0, 1))
+                    self._away_since = None
+                return
+
+    def _store(self, items: list[Item]) -> None:
+        """Store the items in one transaction; on a value that PostgreSQL refuses, find it by halving.
+
+        Raises:
+            Unavailable: PostgreSQL is away or too slow; nothing was stored.
+        """
+        started = time.monotonic()
+        self._registry.drop_stale()
+        items = [item for item in items if not (isinstance(item, Submission) and item.is_abandoned)]
+        try:
+            with self._database.transaction() as cursor:
+                batch = Batch(cursor, items, self._intake)
+                batch.add_all()
+                unstored = self._write(cursor, batch)
+                advanced = self._advance(cursor, batch, unstored)
+                if batch.statuses:
+                    sql.mark_seen(
+                        cursor, [(key, at, status) for key, (_, at, status) in batch.statuses.items()]
+                    )
+                if batch.letters:
+                    sql.add_dead_letters(cursor, list(batch.letters.values()))
+        except Unavailable:
+            self._registry.clear()
+            raise
+        except DataRejected as error:
+            batch_failures.labels("data_rejected").inc()
+            self._registry.clear()
+            self._halve(items, error)
+            return
+        batch_seconds.observe(time.monotonic() - started)
+        self._after_commit(batch, items, unstored, advanced)
+
+    def _write(self, cursor: Cursor, batch: Batch) -> dict[int, float]:
+        """Store the rows; return place -> stored value for those that were stored before or conflict."""
+        if not len(batch.columns):
+            return {}
+        found = sql.store_readings(cursor, batch.columns, may_repeat=batch.may_repeat or self._expect_repeats)
+        # Redelivery after a reconnect comes in runs: once one repeat was seen, more are likely.
+        self._expect_repeats = bool(found)
+        unstored = {item.place: item.stored_value for item in found}
+        for place, stored_value in unstored.items():
+            if stored_value != batch.columns.values[place]:
+                batch.refuse_conflict(place, stored_value)
+        return unstored
+
+    def _advance(self, cursor: Cursor, batch: Batch, unstored: dict[int, float]) -> list[int]:
+        """Move the newest values; return the places of the readings that are newest now."""
+        places = newest_places(batch.columns, unstored)
+        if not places:
+            return []
+        advanced = sql.advance_latest(cursor, batch.columns, places)
+        return [place for place in places if batch.columns.metric_ids[place] in advanced]
+
+    def _halve(self, items: list[Item], error: DataRejected) -> None:
+        if len(items) > 1:
+            middle = len(items) // 2
+            self._store(items[:middle])
+            self._store(items[middle:])
+            return
+        (item,) = items
+        detail = f"PostgreSQL refused it: {error.detail} (SQLSTATE {error.sqlstate})"
+        if isinstance(item, Submission):
+            item.error = error
+            item.done.set()
+            return
+        if isinstance(item, Message):
+            with self._database.transaction() as cursor:
+                batch = Batch(cursor, [], self._intake)
+                topic = self._intake.layout.parse(item.topic)
+                batch.refuse_message(item, reason="refused_by_database", detail=detail, topic=topic)
+                sql.add_dead_letters(cursor, list(batch.letters.values()))
+            readings_rejected.labels("refused_by_database").inc()
+            self._acknowledge([(item.epoch, item.mid)])
+
+    def _after_commit(
+        self, batch: Batch, items: list[Item], unstored: dict[int, float], advanced: list[int]
+    ) -> None:
+        if advanced:
+            self._latest.advance(self._latest_updates(batch, advanced))
+        self._acknowledge([(item.epoch, item.mid) for item in items if isinstance(item, Message)])
+        readings_stored.inc(len(batch.columns) - len(unstored))
+        if unstored:
+            readings_duplicate.inc(
+                sum(value == batch.columns.values[place] for place, value in unstored.items())
+            )
+        for letter in batch.letters.values():
+            readings_rejected.labels(letter.reason).inc(letter.occurrences)
+        self._answer_submissions(batch, unstored)
+        self._tell(batch, unstored)
+
+    def _latest_updates(self, batch: Batch, places: list[int]) -> list[tuple[int, int, LatestValue]]:
+        wanted = set(places)
+        columns = batch.columns
+        updates = []
+        for span in batch.spans:
+            device = span.device
+            for place in wanted.intersection(range(span.start, span.stop)):
+                metric = batch.metrics[place]
+                value = LatestValue(
+                    device_id=device.device_id,
+                    metric=metric.name,
+                    unit=metric.unit,
+                    value=columns.values[place],
+                    quality=columns.qualities[place],
+                    observed_at_us=columns.observed_at_us[place],
+                    received_at_us=columns.received_at_us[place],
+                )
+                updates.append((device.tenant_id, device.device_key, value))
+        return updates
+
+    def _answer_submissions(self, batch: Batch, unstored: dict[int, float]) -> None:
+        for slots in batch.submissions:
+            rejected = list(slots.rejected)
+            duplicates = 0
+            for index, place in slots.places:
+                stored_value = unstored.get(place)
+                if stored_value is None:
+                    continue
+                if stored_value == batch.columns.values[place]:
+                    duplicates += 1
+                else:
+                    detail = f"the value {stored_value!r} is stored for the same time; it stays"
+                    rejected.append(Rejection(index, "conflict", detail))
+            accepted = len(slots.submission.offers) - duplicates - len(rejected)
+            rejected.sort(key=lambda rejection: rejection.index)
+            slots.submission.outcome = Outcome(accepted, duplicates, rejected)
+            slots.submission.done.set()
+
+    def _tell(self, batch: Batch, unstored: dict[int, float]) -> None:
+        columns, metrics = batch.columns, batch.metrics
+        told = []
+        for span in batch.spans:
+            device = span.device
+            if not self._audience.is_listening(device.tenant_id, device.device_id):
+                continue
+            readings = [
+                (
+                    metrics[place].name,
+                    columns.observed_at_us[place],
+                    columns.values[place],
+                    columns.qualities[place],
+                )
+                for place in range(span.start, span.stop)
+                if place not in unstored
+            ]
+            if readings:
+                told.append(StoredReadings(device.tenant_id, device.device_id, readings))
+        if told:
+            self._audience.publish(told)
+        for device, at_us, status in batch.statuses.values():
+            self._tell_status(device, at_us, status)
+
+    def _tell_status(self, device: DeviceRef, at_us: int, status: str) -> None:
+        device.last_seen_us = max(device.last_seen_us, at_us)
+        device.status = status
+        self._audience.device_changed(device.tenant_id, device.device_id, status, device.last_seen_us)
+
+    def _note_away(self, error: Unavailable) -> None:
+        batch_failures.labels("unavailable").inc()
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            log.error("database_away", detail=error.detail)
+
+    def _without_submissions(self, items: list[Item], error: Exception) -> list[Item]:
+        """Tell waiting requests that it failed; keep what the broker would otherwise have to send again."""
+        kept: list[Item] = []
+        for item in items:
+            if isinstance(item, Submission):
+                item.error = error
+                item.done.set()
+            else:
+                kept.append(item)
+        return kept
