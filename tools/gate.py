@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Slowest first, so that the short ones fill the other processor. Each runs as `python -m ...`.
 CHECKS: dict[str, tuple[str, ...]] = {
     "types": ("mypy",),
-    "tests": ("pytest", "-q", "-m", "not services"),
+    "tests": ("pytest", "-q", "-m", "not services and not browser"),
     "security": ("bandit", "-q", "-c", "pyproject.toml", "-r", "."),
     "lint": ("ruff", "check", "."),
     "format": ("ruff", "format", "--check", "."),
