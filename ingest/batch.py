@@ -7,12 +7,14 @@ registry does not know yet, and once for the messages that may be redeliveries.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from domain.identifier import is_device_id
 from domain.metric import MetricKind, metric_name
 from domain.reading import QUALITY_OF_WORD, Quality
 from domain.unit import UnitMismatch, canonical, converter
@@ -323,6 +325,8 @@ class Batch:
             except UnitMismatch as mismatch:
                 raise Refused("unit_mismatch", str(mismatch)) from None
             number = convert(number) if convert else number
+            if not math.isfinite(number):
+                raise Refused("not_finite", f"the value is too large in {metric.unit}")
         return metric, number, code
 
     def _quality(self, quality: Any, name: str) -> int:
@@ -398,7 +402,7 @@ class Batch:
             raise Refused("unknown_tenant", f"no tenant {tenant_slug!r} exists")
         row = sql.device_with_metrics(self._cursor, tenant_id, device_id)
         if row is None and self._limits.auto_register:
-            if not self._layout.is_device_id(device_id):
+            if not is_device_id(device_id):
                 raise Refused("invalid_device_id", "a device id has 1 to 64 of A-Z a-z 0-9 . _ -")
             sql.register_device(self._cursor, tenant_id, device_id)
             row = sql.device_with_metrics(self._cursor, tenant_id, device_id)

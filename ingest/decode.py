@@ -88,11 +88,12 @@ def timestamp_us(ts: Any) -> int:
     elif ts.__class__ is float and math.isfinite(ts):
         observed_at_us = round(ts * 1000)
     elif ts.__class__ is str:
-        observed_at_us = _parse_rfc3339(ts) if len(ts) <= 64 else None
-        if observed_at_us is None:
+        parsed = _parse_rfc3339(ts) if len(ts) <= 64 else None
+        if parsed is None:
             raise Undecodable(
                 "invalid_timestamp", f"ts {ts[:64]!r} is not RFC 3339 with an offset, such as ...Z"
             )
+        observed_at_us = parsed
     else:
         raise Undecodable(
             "invalid_timestamp", f"ts is a number of milliseconds or RFC 3339 text, not {_kind(ts)}"

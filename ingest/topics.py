@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
-
-_IDENTIFIER = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +29,6 @@ class TopicLayout:
         return [
             f"{self.root}/+/+/{tail}" for tail in ("telemetry", "status", "alerts", "commands/+/response")
         ]
-
-    @staticmethod
-    def is_device_id(text: str) -> bool:
-        """Whether the text may name a device or a tenant."""
-        return _IDENTIFIER.fullmatch(text) is not None
 
     def _parse(self, topic: str) -> Topic | None:
         """Read an inbound topic; None where it is not one."""
