@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ingest.submission import Offer, Outcome
@@ -106,11 +106,12 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, item: Item) -> None:
-        """Append; the caller has asked `is_full` before."""
+    def put(self, items: Sequence[Item]) -> None:
+        """Append, in order; the caller has asked `is_full` before."""
+        weight = sum([item.weight for item in items])
         with self._lock:
-            self._items.append(item)
-            self._bytes += item.weight
+            self._items.extend(items)
+            self._bytes += weight
         if not self._filled.is_set():
             self._filled.set()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import orjson
 
@@ -47,9 +48,9 @@ class Pipeline:
         """Whether the buffer is full; an edge that can wait at its source then stops reading."""
         return self._buffer.is_full
 
-    def accept(self, item: Item) -> None:
-        """Hand over a message. Returns at once; it is acknowledged after it was committed."""
-        self._buffer.put(item)
+    def accept(self, items: Sequence[Item]) -> None:
+        """Hand over messages. Returns at once; each is acknowledged after it was committed."""
+        self._buffer.put(items)
 
     def device_changed(self, tenant_id: int, device_id: str) -> None:
         """Have the device and its metrics read again before its next reading."""
@@ -72,7 +73,7 @@ class Pipeline:
         submission = Submission(
             tenant_id, tenant_slug, offers, received_at_us=time.time_ns() // 1000, is_backfill=is_backfill
         )
-        self._buffer.put(submission)
+        self._buffer.put([submission])
         if not submission.done.wait(self._commit_wait_s):
             submission.is_abandoned = True
             raise Unavailable("the readings could not be stored in time", retry_after_s=5)
