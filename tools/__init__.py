@@ -1,1 +1,1 @@
-"""What surrounds the platform: the one command, its embedded services, the plant simulator, replay and measurements."""
+"""What surrounds the platform: the one command, embedded services, the demo plant, replay, measurements."""

@@ -1,4 +1,4 @@
-"""Set-up behind `./run`: makes `.venv` from the hashed locks, fetches the console's packages, then hands over.
+"""Set-up behind `./run`: makes `.venv` from the hashed locks, fetches the console's packages, hands over.
 
 Standard library only: it runs before anything is installed, on a Python without pip, ensurepip, make or curl.
 A stamp in `.venv` makes every later start skip the whole set-up.
@@ -272,7 +272,7 @@ def main() -> None:
         sys.exit(1)
     except PermissionError as error:
         print(
-            f"Set-up stopped: {error}. Remedy: start as the user who owns this folder, or use a copy of your own.",
+            f"Set-up stopped: {error}. Remedy: start as the user who owns this folder, or use your own copy.",
             file=sys.stderr,
         )
         sys.exit(1)
@@ -281,7 +281,9 @@ def main() -> None:
         sys.exit(130)
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "VIRTUAL_ENV": str(VENV)}
     python = str(venv_python())
-    os.execve(python, [python, "-P", "-m", "tools.stack", f"--started={started}", *sys.argv[1:]], environment)
+    os.execve(  # noqa: S606 - there is no shell because none is wanted
+        python, [python, "-P", "-m", "tools.stack", f"--started={started}", *sys.argv[1:]], environment
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Fetches the console's front-end packages without Node: pinned by npm's lock file, verified, unpacked.
 
 `console/package-lock.json` (lockfileVersion 3) pins versions and sha512 digests. `console/package.json` says
-which files the browser needs: `"vendor": {"<package>": ["<file or pattern>", ...]}`; without that key the `dist`
-folder of every direct dependency. They land in `console/vendor/<package>/`, beside a stamp.
+which files the browser needs: `"vendor": {"<package>": ["<file or pattern>", ...]}`; without that key the
+`dist` folder of every direct dependency. They land in `console/vendor/<package>/`, beside a stamp.
 """
 
 import base64
@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-PUBLIC_REGISTRY = urllib.parse.urlunsplit(("https", ".".join(("registry", "npmjs", "org")), "/", "", ""))
+PUBLIC_REGISTRY = urllib.parse.urlunsplit(("https", "registry.npmjs.org", "/", "", ""))
 DOWNLOAD_TIMEOUT_S = 30
 MAX_TARBALL_BYTES = 64 * 1024 * 1024
 STAMP = ".stamp"
@@ -52,9 +52,9 @@ def locked_packages(console: Path) -> list[Package]:
     """
     manifest = json.loads((console / "package.json").read_text(encoding="utf-8"))
     locked = json.loads((console / "package-lock.json").read_text(encoding="utf-8"))["packages"]
-    wanted: Mapping[str, Sequence[str]] = manifest.get("vendor") or {
-        name: ("dist/*",) for name in manifest.get("dependencies", {})
-    }
+    wanted: Mapping[str, Sequence[str]] = manifest.get("vendor") or dict.fromkeys(
+        manifest.get("dependencies", {}), ("dist/*",)
+    )
     packages = []
     for name, files in sorted(wanted.items()):
         entry = locked.get(f"node_modules/{name}")
@@ -87,7 +87,7 @@ def stamp_text(console: Path) -> str:
 
 
 def registry(environ: Mapping[str, str], config_files: Sequence[Path]) -> str:
-    """Return npm's configured registry, ending in a slash: environment, npmrc files, npm itself, the public one."""
+    """Return npm's registry, ending in a slash: from the environment, npmrc files, npm, or the public one."""
     found = environ.get("npm_config_registry") or environ.get("NPM_CONFIG_REGISTRY")
     for path in config_files:
         if not found:
@@ -120,7 +120,7 @@ def npmrc_files(console: Path, environ: Mapping[str, str]) -> list[Path]:
 
 
 def tarball_url(package: Package, registry_url: str) -> str:
-    """Return where the tarball lies; like npm, a public address in the lock gives way to the configured registry."""
+    """Return where the tarball lies; as with npm, a public address gives way to the configured registry."""
     if package.resolved and not package.resolved.startswith(PUBLIC_REGISTRY):
         return package.resolved
     bare = package.name.rpartition("/")[2]

@@ -1,7 +1,7 @@
 """The one command, inside the virtual environment: services, platform, demo plant, tests and tools.
 
-`./run --help` lists the commands. Only this process and `tools/bootstrap.py` decide what is generated, started,
-supervised and stopped; the application sees nothing but its environment variables.
+`./run --help` lists the commands. Only this process and `tools/bootstrap.py` decide what is generated,
+started, supervised and stopped; the application sees nothing but its environment variables.
 """
 
 import os
@@ -23,7 +23,7 @@ from tools.services.supervisor import Interrupted, Supervisor, run_in_foreground
 
 HELP = """\
 ./run                      start everything: PostgreSQL, Redis, MQTT broker, the platform and the demo plant
-./run serve                the same without the demo plant (production: IIOT_ENV=production and your own secrets)
+./run serve                the same without the demo plant (production: IIOT_ENV=production, your secrets)
 ./run test [ARGS]          run the tests against services of their own; ARGS go to pytest
 ./run exec COMMAND...      run a command with DATABASE_URL, REDIS_URL and MQTT_URL of the services
 ./run check                say what is wrong with this installation and how to put it right
@@ -35,13 +35,12 @@ HELP = """\
 ./run bench NAME...        measure, on services of its own
 ./run chaos [ARGS]         kill things while telemetry flows and count what is lost, on services of its own
 ./run fuzz [ARGS]          send malformed input to a running platform
+./run gate [CHECK...]      lint, format, types, security and the tests that need no service
 
-Data, logs and generated secrets live in var/ (VAR_DIR moves it). The platform listens on IIOT_PORT (5002; 0 = any
-free port). DATABASE_URL, REDIS_URL and MQTT_URL replace the embedded services. .env.example explains all variables.
+Data, logs and generated secrets live in var/ (VAR_DIR moves it). The platform listens on IIOT_PORT (5002;
+0 = any free port). DATABASE_URL, REDIS_URL and MQTT_URL replace the embedded services. .env.example explains
+the settings.
 """
-APP_COMMANDS = ("check", "migrate", "create-admin", "seed", "demo")
-MODULES = {"replay": "tools.replay", "fuzz": "tools.fuzz", "bench": "benchmarks", "chaos": "tools.chaos"}
-MEASURING = ("bench", "chaos")
 READY_TIMEOUT_S = 60.0
 APP_STOP_TIMEOUT_S = 20.0
 TEST_WORKERS = 2
@@ -172,21 +171,21 @@ class Stack:
                 )
             if time.monotonic() > deadline:
                 raise ServiceError(
-                    f"{address}/health/ready did not turn 200 within {READY_TIMEOUT_S:.0f} s; {platform.log}:\n"
-                    f"{platform.log_tail()}"
+                    f"{address}/health/ready did not turn 200 within {READY_TIMEOUT_S:.0f} s; "
+                    f"{platform.log}:\n{platform.log_tail()}"
                 )
             time.sleep(POLL_S)
 
     def _address(self, port: int) -> str:
         host = environment.variable(self.environ, "IIOT_HOST") or ports.LOOPBACK
-        return f"http://{ports.LOOPBACK if host in ('0.0.0.0', '::') else host}:{port}"  # noqa: S104 - not bound here
+        return f"http://{ports.LOOPBACK if ports.is_wildcard(host) else host}:{port}"
 
     def _free_platform_port(self) -> int:
         wanted = environment.number(self.environ, "IIOT_PORT", environment.DEFAULT_PORT)
         if wanted and not ports.is_free(wanted):
             raise ServiceError(
-                f"Port {wanted} is taken by another program. Remedy: stop it, or `IIOT_PORT={wanted + 1} ./run` "
-                "(0 = any free port)."
+                f"Port {wanted} is taken by another program. Remedy: stop it, or choose another port with "
+                f"`IIOT_PORT={wanted + 1} ./run` (0 = any free port)."
             )
         return ports.choose(wanted)
 
@@ -224,21 +223,25 @@ class Stack:
         base = environment.without(self.environ, URL_NAMES)
         command = [sys.executable, "-m", "pytest", *pytest_arguments(arguments)]
 
-        def given(urls: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+        def given(urls: Mapping[str, str], _secrets: Mapping[str, str]) -> dict[str, str]:
             return {**base, **{f"TEST_{name}": url for name, url in urls.items()}, "VAR_DIR": str(folder)}
 
         return self._run_fresh(folder, external, command, given, durable=False)
 
-    def run_measurement(self, name: str, arguments: Sequence[str]) -> int:
+    def run_measurement(self, command: Sequence[str]) -> int:
         """Run a benchmark or a chaos run on fresh, durable services in `bench/`."""
         folder = self.folder / "bench"
-        command = [sys.executable, "-m", MODULES[name], *arguments]
 
         def given(urls: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
             own = {**self.environ, "VAR_DIR": str(folder)}
             return environment.application_environment(own, urls, secrets, ports.choose())
 
         return self._run_fresh(folder, {}, command, given, durable=True)
+
+    def run_gate(self, arguments: Sequence[str]) -> int:
+        """Run the quick checks, which need no service."""
+        command = [sys.executable, "-m", "tools.gate", *arguments]
+        return run_in_foreground(Child("gate", command, cwd=PROJECT, environment=dict(self.environ)))
 
     def run_beside_services(self, command: Sequence[str]) -> int:
         """Run a command with the running instance's environment, or with services started for it."""
@@ -303,41 +306,68 @@ class Stack:
                 clear(place, keep_logs=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+Command = Callable[[Stack, list[str]], int]
+
+
+def application(name: str) -> Command:
+    """Return what runs one command of the application beside the services."""
+    return lambda stack, arguments: stack.run_beside_services([*stack.app, name, *arguments])
+
+
+def module(name: str) -> Command:
+    """Return what runs one module of the project beside the services."""
+    return lambda stack, arguments: stack.run_beside_services([sys.executable, "-m", name, *arguments])
+
+
+def measurement(name: str) -> Command:
+    """Return what runs one module of the project on fresh services of its own."""
+    return lambda stack, arguments: stack.run_measurement([sys.executable, "-m", name, *arguments])
+
+
+COMMANDS: dict[str, Command] = {
+    "serve": lambda stack, arguments: stack.run_platform(with_demo=False),
+    "test": lambda stack, arguments: stack.run_tests(arguments),
+    "exec": lambda stack, arguments: stack.run_beside_services(arguments),
+    "check": application("check"),
+    "migrate": application("migrate"),
+    "create-admin": application("create-admin"),
+    "seed": application("seed"),
+    "demo": application("demo"),
+    "replay": module("tools.replay"),
+    "bench": measurement("benchmarks"),
+    "chaos": measurement("tools.chaos"),
+    "fuzz": module("tools.fuzz"),
+    "gate": lambda stack, arguments: stack.run_gate(arguments),
+}
+
+
+def run(stack: Stack, words: Sequence[str]) -> int:
+    """Run what the words of the command line ask for; 2 for what nobody knows."""
+    if not words:
+        return stack.run_platform(with_demo=True)
+    name, *arguments = words
+    if name in ("-h", "--help", "help"):
+        print(HELP, end="")
+        return 0
+    if name not in COMMANDS or (name == "serve" and arguments) or (name == "exec" and not arguments):
+        print(f"Unknown command: {' '.join(words)}\n\n{HELP}", end="", file=sys.stderr)
+        return 2
+    return COMMANDS[name](stack, arguments)
+
+
+def main() -> int:
     """Run one command of `./run`; return its exit code."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = sys.argv[1:]
     stack = Stack(os.environ)
     if words and words[0].startswith("--started="):
         stack.started = float(words.pop(0).partition("=")[2])
     try:
-        return dispatch(stack, words)
+        return run(stack, words)
     except (ServiceError, AlreadyRunning) as error:
-        print(f"{chr(10) if stack.in_step else ''}{error}", file=sys.stderr)
+        print(f"\n{error}" if stack.in_step else error, file=sys.stderr)
         return 1
     except (Interrupted, KeyboardInterrupt):
         return 130
-
-
-def dispatch(stack: Stack, words: Sequence[str]) -> int:
-    """Hand the words of the command line to what does them; 2 for an unknown command."""
-    name, arguments = (words[0], list(words[1:])) if words else ("", [])
-    if name in ("-h", "--help", "help"):
-        print(HELP, end="")
-        return 0
-    if name in ("", "serve") and not arguments:
-        return stack.run_platform(with_demo=not name)
-    if name == "test":
-        return stack.run_tests(arguments)
-    if name == "exec" and arguments:
-        return stack.run_beside_services(arguments)
-    if name in APP_COMMANDS:
-        return stack.run_beside_services([*stack.app, name, *arguments])
-    if name in MEASURING:
-        return stack.run_measurement(name, arguments)
-    if name in MODULES:
-        return stack.run_beside_services([sys.executable, "-m", MODULES[name], *arguments])
-    print(f"Unknown command: {' '.join(words)}\n\n{HELP}", end="", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ def die_with_parent(death_signal: signal.Signals, parent: int) -> Callable[[], N
 class Child:
     """One supervised process.
 
-    With a `log` it lives in a session of its own and writes there (`errors_to_terminal`: only its standard output);
-    without one it keeps the terminal.
+    With a `log` it lives in a session of its own and writes there (only its standard output with
+    `errors_to_terminal`); without one it keeps the terminal.
     """
 
     name: str
@@ -115,6 +115,10 @@ class Child:
         """Whether the process was started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
+    def wait(self) -> int:
+        """Wait for the end, however long it takes; return the exit code."""
+        return self.process.wait() if self.process is not None else 0
+
     def ask_to_stop(self) -> None:
         """Send the stop signal, if it still runs."""
         if self.process is not None and self.process.poll() is None:
@@ -145,6 +149,17 @@ class Child:
         return "\n".join("    " + line for line in tail)
 
 
+def started(child: Child | None) -> Child:
+    """Return the child, for those who call in the right order.
+
+    Raises:
+        RuntimeError: when it was never spawned.
+    """
+    if child is None:
+        raise RuntimeError("spawn() comes first")
+    return child
+
+
 def command_line(pid: int) -> str | None:
     """Return a process's command line; None when it is gone, a zombie, or nobody can tell."""
     folder = Path(f"/proc/{pid}")
@@ -164,7 +179,7 @@ def command_line(pid: int) -> str | None:
 
 
 def end_leftover(pid_file: Path, marker: str, stop_signal: signal.Signals, timeout_s: float = 30.0) -> None:
-    """End what an earlier, killed supervisor left running: the pid in the file, if its command line has `marker`."""
+    """End what a killed supervisor left running: the pid in the file, if its command line has `marker`."""
     try:
         pid = int(pid_file.read_text(encoding="ascii").split()[0])
     except (OSError, ValueError, IndexError):

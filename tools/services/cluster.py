@@ -6,6 +6,7 @@ kernel's parent-death signal follows the thread that started a child.
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +32,8 @@ ROOM_NEEDED_BYTES = 300 * 1024 * 1024
 class Cluster:
     """PostgreSQL, Redis and MQTT of one instance; those named in `external_urls` are only checked.
 
-    `fresh` instances (tests, measurements) take random ports; without `durable` the database trades safety for speed.
+    `fresh` instances (tests, measurements) take random ports; without `durable` the database trades safety
+    for speed.
     """
 
     place: Place
@@ -121,11 +123,8 @@ class Cluster:
         }
 
     def search_path(self) -> str:
-        """Return a PATH for commands beside the services: the project's Python first, psql and its kin last."""
-        folders = (
-            [str(Path(os.environ.get("VIRTUAL_ENV", "")) / "bin")] if os.environ.get("VIRTUAL_ENV") else []
-        )
-        folders.append(os.environ.get("PATH", os.defpath))
+        """Return a PATH for commands beside them: the project's Python first, psql and its kin last."""
+        folders = [str(Path(sys.prefix) / "bin"), os.environ.get("PATH", os.defpath)]
         if self.postgres is not None:
             folders.append(str(self.postgres.binaries))
         return os.pathsep.join(folders)

@@ -9,7 +9,7 @@ from tools.services.cluster import URL_NAMES
 from tools.services.mosquitto import DEFAULT_MAX_QUEUED_BYTES
 
 DEFAULT_PORT = 5002
-# What development generates into secrets.json. In production the user brings his own; the application says the rest.
+# What development generates into secrets.json; in production users bring their own.
 GENERATED = {
     "IIOT_SECRET_KEY": "secret_key",
     "IIOT_ADMIN_EMAIL": "admin_email",
@@ -81,7 +81,7 @@ def refuse_incomplete_production(environ: Mapping[str, str]) -> None:
     missing = [name for name in NEEDED_IN_PRODUCTION if not variable(environ, name)]
     if missing:
         raise ServiceError(
-            f"IIOT_ENV=production generates no secrets: set {', '.join(missing)} (or the same name with _FILE). "
+            f"IIOT_ENV=production generates no secrets: set {', '.join(missing)} (or the name with _FILE). "
             "`./run check` lists everything that production needs."
         )
 

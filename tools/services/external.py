@@ -1,7 +1,7 @@
-"""Services that the user names by URL: connect, check the version, say clearly what is wrong; never change them.
+"""Services that the user names by URL: connect, check the version, say what is wrong; never change them.
 
-Redis and MQTT are asked in their own protocols over a plain socket: a few bytes, and no client library to load
-before every start.
+Redis and MQTT are asked in their own protocols over a plain socket: a few bytes, and no client library to
+load before every start.
 """
 
 import contextlib
@@ -11,8 +11,6 @@ import ssl
 import struct
 import time
 from urllib.parse import SplitResult, unquote, urlsplit
-
-import psycopg2
 
 from tools.services.child import ServiceError
 
@@ -39,21 +37,27 @@ def check_postgres(url: str) -> str:
     Raises:
         ServiceError: when it cannot be reached or is older than PostgreSQL 14.
     """
+    from storage.pool import DatabaseUnavailable, Pool, PoolOptions  # only needed here, and slow to load
+
+    options = PoolOptions(
+        size=1, wait_s=TIMEOUT_S, connect_timeout_s=int(TIMEOUT_S), statement_timeout_s=TIMEOUT_S
+    )
+    pool = Pool(url, name="check", options=options)
     try:
-        connection = psycopg2.connect(url, connect_timeout=int(TIMEOUT_S))
-    except psycopg2.Error as error:
-        reason = str(error).strip().splitlines()[-1]
+        with pool.connection() as connection:
+            version = connection.server_version
+    except DatabaseUnavailable as error:
+        reason = str(error.__cause__ or error).strip().splitlines()[-1]
         raise ServiceError(
             f"DATABASE_URL ({without_password(url)}) cannot be used: {reason}. "
             "Remedy: start that PostgreSQL, correct the URL, or unset DATABASE_URL to use an embedded one."
         ) from error
-    try:
-        version: int = connection.server_version
     finally:
-        connection.close()
+        pool.close()
     if version < OLDEST_POSTGRES * 10_000:
         raise ServiceError(
-            f"DATABASE_URL ({without_password(url)}) is PostgreSQL {version // 10_000}; needed is {OLDEST_POSTGRES} or newer."
+            f"DATABASE_URL ({without_password(url)}) is PostgreSQL {version // 10_000}; "
+            f"needed is {OLDEST_POSTGRES} or newer."
         )
     return f"PostgreSQL {version // 10_000}.{version % 10_000}"
 

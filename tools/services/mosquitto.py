@@ -1,7 +1,7 @@
 """The MQTT broker: Mosquitto 2 from PATH, else unpacked without root from the distribution's own packages.
 
-Where neither works, the pure Python broker of the lock file takes its place, degraded: MQTT 3.1.1 only, its queue
-dies with it, about a tenth of the speed.
+Where neither works, the pure Python broker of the lock file takes its place, degraded: MQTT 3.1.1 only, its
+queue dies with it, about a tenth of the speed.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from tools import apt
 from tools.services import broker_users, ports
-from tools.services.child import POLL_S, Child, ServiceError, end_leftover
+from tools.services.child import POLL_S, Child, ServiceError, end_leftover, started
 from tools.services.external import mqtt_login
 from tools.services.place import Place, can_use
 
@@ -30,8 +30,8 @@ MAX_PAYLOAD_BYTES = 262_144
 PACKET_HEADROOM_BYTES = 4_096  # topic, properties and header beside the largest payload
 DEFAULT_MAX_QUEUED_BYTES = 512 * 1024 * 1024
 DEGRADED = (
-    "WARNING: no Mosquitto 2 here ({reason}): using the Python fallback broker. It speaks MQTT 3.1.1 only, forgets "
-    "its queue when it stops and is slow. Remedy: install mosquitto, or set MQTT_URL."
+    "WARNING: no Mosquitto 2 here ({reason}): using the Python fallback broker. It speaks MQTT 3.1.1 only, "
+    "forgets its queue when it stops and is slow. Remedy: install mosquitto, or set MQTT_URL."
 )
 
 
@@ -108,10 +108,10 @@ def find_program(place: Place, vendor: Path, announce: Callable[[str], object]) 
 
 
 def configuration(port: int, *, max_queued_bytes: int) -> str:
-    """Return the broker's configuration; its files lie in the broker's own folder, hence the relative names.
+    """Return the broker's configuration; its files lie in the broker's folder, hence the relative names.
 
-    The limits are those that lose no acknowledged message: Mosquitto's defaults drop everything past 1,000 queued
-    messages while confirming it, and lose half an hour of queue when killed.
+    The limits are those that lose no acknowledged message: Mosquitto's defaults drop everything past 1,000
+    queued messages while confirming it, and lose half an hour of queue when killed.
     """
     return "\n".join(
         (
@@ -175,16 +175,16 @@ class Broker:
         Raises:
             ServiceError: with the end of the log when it does not in time.
         """
-        assert self.child is not None, "spawn() comes first"
+        child = started(self.child)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
                 mqtt_login(self.url(), timeout_s=2.0)
                 return
             except ServiceError as error:
-                if self.child.exit_code is not None or time.monotonic() > deadline:
+                if child.exit_code is not None or time.monotonic() > deadline:
                     raise ServiceError(
-                        f"The MQTT broker did not start ({error}); {self.log}:\n{self.child.log_tail()}"
+                        f"The MQTT broker did not start ({error}); {self.log}:\n{child.log_tail()}"
                     ) from error
             time.sleep(POLL_S)
 

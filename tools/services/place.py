@@ -1,8 +1,8 @@
 """Where an instance keeps its data and as whom its services run.
 
-An ordinary user: everything in the instance's folder, as that user. Root: PostgreSQL refuses to run, so services run
-as a system user; where that user cannot reach the project (a 0700 home) the data and a copy of the programs go to
-`/var/lib/insa-iiot`. The modes of folders above are never changed.
+An ordinary user: everything in the instance's folder, as that user. Root: PostgreSQL refuses to run, so
+services run as a system user; where that user cannot reach the project (a 0700 home) the data and a copy of
+the programs go to `/var/lib/insa-iiot`. The modes of folders above are never changed.
 """
 
 import hashlib
@@ -65,13 +65,13 @@ def service_account(folder: Path) -> Account | None:
     found = found or account_named("nobody")
     if found is None:
         raise ServiceError(
-            f"Root needs a system user for the services. Remedy: add one named {ACCOUNT_NAME}, or start as a user."
+            f"Root needs a system user for the services. Remedy: add one named {ACCOUNT_NAME}."
         )
     return found
 
 
 def can_use(account: Account | None, path: Path) -> bool:
-    """Tell whether the account can really reach, read and execute `path` (asked of the kernel, not computed)."""
+    """Tell whether the account can reach, read and execute `path`; the kernel is asked, nothing computed."""
     if account is None:
         return os.access(path, os.R_OK | os.X_OK)
     asked = subprocess.run(
@@ -114,7 +114,7 @@ class Place:
         self.give(path)
 
     def programs(self, sources: Sequence[Path]) -> list[Path]:
-        """Return the folders or files `sources` (siblings) where the services' user can execute them, copied if need be."""
+        """Return `sources` (siblings) where the services' user can execute them, copied if need be."""
         if all(can_use(self.account, source) for source in sources):
             return list(sources)
         label = hashlib.sha256()

@@ -1,6 +1,7 @@
 """Loopback ports: the preferred one when it is free, else one that the system picks."""
 
 import contextlib
+import ipaddress
 import socket
 
 LOOPBACK = "127.0.0.1"
@@ -13,6 +14,13 @@ def is_free(port: int) -> bool:
         with contextlib.suppress(OSError):
             probe.bind((LOOPBACK, port))
             return True
+    return False
+
+
+def is_wildcard(host: str) -> bool:
+    """Tell whether a server's host means every address of the machine."""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_unspecified
     return False
 
 

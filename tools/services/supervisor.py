@@ -59,7 +59,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def signals(self) -> Iterator[None]:
-        """Turn stop signals into `Interrupted` (once) while the body runs, and let child deaths wake `watch`."""
+        """Turn stop signals into `Interrupted` (once) while the body runs; let child deaths wake `watch`."""
         self._woken, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         before = {number: signal.signal(number, self._on_stop_signal) for number in STOP_SIGNALS}
         before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda number, frame: None)
@@ -151,7 +151,7 @@ def run_in_foreground(child: Child) -> int:
     Ctrl-C reaches it from the terminal; other stop signals are passed on. Services outlive it either way.
     """
 
-    def pass_on(number: int, frame: FrameType | None) -> None:
+    def pass_on(number: int, _frame: FrameType | None) -> None:
         from_terminal = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
         if child.process is not None and not (number == signal.SIGINT and from_terminal):
             child.process.send_signal(number)
@@ -159,8 +159,7 @@ def run_in_foreground(child: Child) -> int:
     before = {number: signal.signal(number, pass_on) for number in STOP_SIGNALS}
     try:
         child.spawn()
-        assert child.process is not None, "just spawned"
-        code = child.process.wait()
+        code = child.wait()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tools.services import ports
-from tools.services.child import POLL_S, Child, ServiceError
+from tools.services.child import POLL_S, Child, ServiceError, started
 from tools.services.external import redis_version
 from tools.services.place import Place
 
@@ -47,7 +47,8 @@ def find_server(place: Place) -> Path:
             if version and int(version.group(1)) >= 7:
                 return Path(found)
     raise ServiceError(
-        "No Redis >= 7 or Valkey found for this machine. Remedy: set REDIS_URL to a running one, or install redis."
+        "No Redis >= 7 or Valkey found for this machine. "
+        "Remedy: set REDIS_URL to a running one, or install redis."
     )
 
 
@@ -107,17 +108,15 @@ class Valkey:
         Raises:
             ServiceError: with the end of the log when it does not in time.
         """
-        assert self.child is not None, "spawn() comes first"
+        child = started(self.child)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
                 redis_version(self.url(), timeout_s=2.0)
                 return
             except ServiceError as error:
-                if self.child.exit_code is not None or time.monotonic() > deadline:
-                    raise ServiceError(
-                        f"Redis did not start; {self.log}:\n{self.child.log_tail()}"
-                    ) from error
+                if child.exit_code is not None or time.monotonic() > deadline:
+                    raise ServiceError(f"Redis did not start; {self.log}:\n{child.log_tail()}") from error
             time.sleep(POLL_S)
 
     def stop(self, timeout_s: float = 15.0) -> None:

@@ -35,23 +35,22 @@ def publish_lines(mqtt_url: str, tenant: str, *, with_password: bool) -> list[st
     login = f" -u {user} -P '{password}'" if user else ""
     lines = [f"mosquitto_pub -h {host} -p {port}{login} -q 1 -t {topic} -m '{PAYLOAD}'"]
     if shutil.which("mosquitto_pub") is None:
-        auth = f", auth={{'username': '{user}', 'password': '{password}'}}" if user else ""
-        call = f"single('{topic}', '{PAYLOAD.replace(chr(34), chr(92) + chr(34))}', 1, hostname='{host}', port={port}{auth})"
-        lines.append(f'{sys.executable} -c "from paho.mqtt.publish import single; {call}"')
+        escaped = PAYLOAD.replace('"', '\\"')
+        options = f"qos=1, hostname='{host}', port={port}"
+        if user:
+            options += f", auth={{'username': '{user}', 'password': '{password}'}}"
+        call = f"from paho.mqtt.publish import single; single('{topic}', '{escaped}', {options})"
+        lines.append(f'"{sys.executable}" -c "{call}"')
     return lines
 
 
 def welcome(
     address: str, given: Mapping[str, str], folder: Path, elapsed_s: float, *, with_demo: bool, secret: bool
 ) -> str:
-    """Return address, logins and the next step; passwords only where they were generated (`secret` is False)."""
-    login = (
-        given.get("IIOT_ADMIN_EMAIL", "the one you made")
-        if secret
-        else (
-            f"{given['IIOT_ADMIN_EMAIL']}   {given['IIOT_ADMIN_PASSWORD']}   (kept in {folder / 'secrets.json'})"
-        )
-    )
+    """Return address, logins and the next step; passwords only where they were generated (not `secret`)."""
+    login = given.get("IIOT_ADMIN_EMAIL", "the administrator that you made")
+    if not secret:
+        login += f"   {given['IIOT_ADMIN_PASSWORD']}   (kept in {folder / 'secrets.json'})"
     tenant = given.get("IIOT_TENANT") or "default"
     publish = publish_lines(given["MQTT_URL"], tenant, with_password=not secret)
     plant = "The demo plant is starting; the first time it loads 7 days of history.\n" if with_demo else ""
