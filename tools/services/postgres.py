@@ -237,8 +237,8 @@ class Postgres:
         if is_ours:
             self._end_predecessor(pid)
         elif pid:
-            # PostgreSQL takes a pid that exists for a live server; this names the one that it may ignore (Patroni
-            # does the same). Its guard against orphaned backends, the shared memory block, stays in force.
+            # PostgreSQL takes a pid that exists for a live server; this names the one that it may ignore, as
+            # Patroni does. Its guard against orphaned backends, the shared memory block, stays in force.
             environment["PG_GRANDPARENT_PID"] = str(pid)
         statistics = any(self.binaries.parent.glob("share/**/pg_stat_statements.control"))
         settings = server_settings(self.port, durable=self.durable, statement_statistics=statistics)
