@@ -281,7 +281,7 @@ def main() -> None:
         sys.exit(130)
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "VIRTUAL_ENV": str(VENV)}
     python = str(venv_python())
-    os.execve(  # noqa: S606  # nosec B606 - no shell is wanted
+    os.execve(  # noqa: S606  # nosec B606
         python, [python, "-P", "-m", "tools.stack", f"--started={started}", *sys.argv[1:]], environment
     )
 

@@ -219,8 +219,8 @@ class Postgres:
         if made_by != now:
             raise ServiceError(
                 f"{self.folder} was made by PostgreSQL {made_by}, but this is {now}, and data does not move "
-                "between majors. Remedy: `pg_dump --format=plain` with the old version, move the folder away, "
-                f"start, load the dump with psql; or set DATABASE_URL to a PostgreSQL {made_by}."
+                "between majors. Remedy: `pg_dump --format=plain` with the old version, move the folder "
+                f"away, start, load the dump with psql; or set DATABASE_URL to a PostgreSQL {made_by}."
             )
 
     def _environment(self) -> dict[str, str]:
