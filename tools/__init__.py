@@ -1,0 +1,1 @@
+"""What surrounds the platform: the one command, embedded services, the demo plant, replay, measurements."""

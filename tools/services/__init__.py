@@ -1,0 +1,1 @@
+"""The data services that `./run` starts where no URL names external ones: PostgreSQL, Redis, MQTT broker."""
