@@ -21,10 +21,15 @@ def test_the_tenant_ends_with_the_transaction(app_database: AppDatabase) -> None
 
 
 def test_an_error_rolls_the_transaction_back(system_database: SystemDatabase) -> None:
-    with pytest.raises(DataRejected) as refused, system_database.transaction() as cursor:
-        cursor.execute("INSERT INTO tenants (slug, name) VALUES ('half', 'Half')")
-        cursor.execute("INSERT INTO tenants (slug, name) VALUES ('no slug', 'Refused')")
+    with pytest.raises(DataRejected) as refused:
+        _add_one_good_and_one_bad_tenant(system_database)
     assert refused.value.sqlstate == "23514"
     with system_database.transaction() as cursor:
         cursor.execute("SELECT count(*) FROM tenants WHERE slug = 'half'")
         assert cursor.fetchone() == (0,)
+
+
+def _add_one_good_and_one_bad_tenant(database: SystemDatabase) -> None:
+    with database.transaction() as cursor:
+        cursor.execute("INSERT INTO tenants (slug, name) VALUES ('half', 'Half')")
+        cursor.execute("INSERT INTO tenants (slug, name) VALUES ('no slug', 'Refused')")
