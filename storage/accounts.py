@@ -96,7 +96,7 @@ def has_user_with_role(cursor: Cursor, tenant_id: int, role: str) -> bool:
 
 
 def login_candidates(cursor: Cursor, *, email: str, tenant: str | None) -> list[LoginCandidate]:
-    """Active people with this address, at most two; `tenant` is a slug that narrows the search (system role)."""
+    """At most two active people with this address; the slug `tenant` narrows the search (system role)."""
     cursor.execute(statement(_SQL, "login_candidates"), {"email": email.strip().lower(), "tenant": tenant})
     return [LoginCandidate(*row) for row in cursor.fetchall()]
 

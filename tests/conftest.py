@@ -15,6 +15,7 @@ import pytest
 from settings import Settings, load_settings, password_of
 from storage.pool import AppDatabase, Pool, PoolOptions, SystemDatabase
 from tests.databases import copied_database, drop_database, ensure_template
+from tests.people import Plants, fixture_password_hash, settle
 
 SECRET_KEY = "tests-only-R4nd0m-Key-that-is-long-enough-0123456789"
 # Nothing listens there: for settings of tests that never talk to the service.
@@ -129,3 +130,15 @@ def _pool_options(settings: Settings) -> PoolOptions:
         connect_timeout_s=settings.database.connect_timeout_s,
         statement_timeout_s=settings.database.statement_timeout_s,
     )
+
+
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    """The hash of everybody's password, made once."""
+    return fixture_password_hash()
+
+
+@pytest.fixture(scope="module")
+def plants(system_database: SystemDatabase, password_hash: str) -> Plants:
+    """Plant A with alice (admin), dave (developer), oskar (operator) and vera (viewer); plant B with mallory."""
+    return settle(system_database, password_hash)
