@@ -9,9 +9,9 @@ from api import auth, dead_letters, devices, latest, platform, telemetry
 from api.json_provider import OrjsonProvider
 from api.problems import register_problems
 from api.requests import register_request_hooks
-from api.services import ComponentHealth, HealthSource, LatestSource, Services, Submissions, install_services
+from api.services import ComponentHealth, HealthSource, LatestSource, Services, install_services
 
-__all__ = ["ComponentHealth", "HealthSource", "LatestSource", "Services", "Submissions", "register_api"]
+__all__ = ["ComponentHealth", "HealthSource", "LatestSource", "Services", "register_api"]
 
 _RESOURCES = (auth, devices, latest, telemetry, dead_letters)
 

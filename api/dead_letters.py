@@ -60,9 +60,12 @@ def dead_letter_list() -> dict[str, Any]:
 @requires("dead_letters:replay")
 def replay(dead_letter_id: int) -> Response:
     """Hand the payload in again; 422 with the reasons while what was wrong is still wrong."""
-    tenant_id = current_principal().tenant_id
-    dead_letter = _replayable(tenant_id, dead_letter_id)
-    outcome = services().pipeline.replay(dead_letter)
+    principal = current_principal()
+    tenant_id = principal.tenant_id
+    found = _replayable(tenant_id, dead_letter_id)
+    outcome = services().pipeline.replay(
+        tenant_id, principal.tenant_slug, topic=found.topic, payload=found.payload
+    )
     if outcome.accepted or outcome.duplicates:
         with services().app_database.tenant(tenant_id) as cursor:
             mark_replayed(cursor, dead_letter_id)

@@ -78,7 +78,7 @@ def create() -> tuple[dict[str, Any], int, dict[str, str]]:
     given = read_body(_NewDeviceBody)
     tenant_id = current_principal().tenant_id
     device = services().registry.create(tenant_id, given.device_id, _spec(given))
-    services().registry_changed(tenant_id, given.device_id)
+    services().pipeline.device_changed(tenant_id, given.device_id)
     return _body(device), 201, {"Location": f"/api/v1/devices/{device.device_id}"}
 
 
@@ -96,7 +96,7 @@ def replace(device_id: str) -> dict[str, Any]:
     given = read_body(_DeviceBody)
     tenant_id = current_principal().tenant_id
     device = services().registry.replace(tenant_id, device_id, _spec(given))
-    services().registry_changed(tenant_id, device_id)
+    services().pipeline.device_changed(tenant_id, device_id)
     return _body(device)
 
 
@@ -106,7 +106,7 @@ def retire(device_id: str) -> tuple[str, int]:
     """Take a device out of use; its history stays, and its device_id stays taken."""
     tenant_id = current_principal().tenant_id
     services().registry.retire(tenant_id, device_id)
-    services().registry_changed(tenant_id, device_id)
+    services().pipeline.device_changed(tenant_id, device_id)
     return "", 204
 
 

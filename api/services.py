@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -12,9 +12,8 @@ from api.history import History
 from api.sessions import Sessions
 from domain.reading import LatestValue
 from fleet.registry import Registry
-from ingest.submission import Offer, Outcome
+from ingest.pipeline import Pipeline
 from settings import Settings
-from storage.dead_letters import DeadLetter
 from storage.pool import AppDatabase
 
 Status = Literal["ok", "degraded", "down"]
@@ -49,37 +48,18 @@ class LatestSource(Protocol):
         ...
 
 
-class Submissions(Protocol):
-    """The ingest pipeline as the API uses it."""
-
-    def submit(
-        self, tenant_id: int, tenant_slug: str, offers: Sequence[Offer], *, backfill: bool, timeout_s: float
-    ) -> Outcome:
-        """Store the offers; return after the commit."""
-        ...
-
-    def replay(self, dead_letter: DeadLetter) -> Outcome:
-        """Hand the stored payload in again, as it once arrived; return after the commit."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything the routes call.
-
-    Attributes:
-        registry_changed: Called with (tenant_id, device_id) after a device or its metrics were changed.
-    """
+    """Everything the routes call."""
 
     settings: Settings
     app_database: AppDatabase
     sessions: Sessions
     registry: Registry
     history: History
-    pipeline: Submissions
+    pipeline: Pipeline
     latest: LatestSource
     health: HealthSource
-    registry_changed: Callable[[int, str], None]
 
 
 def install_services(app: Flask, services: Services) -> None:

@@ -68,11 +68,7 @@ def submit() -> Response:
         for item in read_body(_TelemetryBody).readings
     ]
     outcome = services().pipeline.submit(
-        principal.tenant_id,
-        principal.tenant_slug,
-        offers,
-        backfill=backfill,
-        timeout_s=services().settings.ingest.commit_wait_s,
+        principal.tenant_id, principal.tenant_slug, offers, is_backfill=backfill
     )
     return outcome_response(outcome, status_code=HTTPStatus.CREATED)
 

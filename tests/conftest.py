@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from functools import cache
 
 import pytest
 
 from settings import Settings, load_settings, password_of
 from storage.pool import AppDatabase, Pool, PoolOptions, SystemDatabase
+from tests.application import Application, running_application
 from tests.databases import copied_database, drop_database, ensure_template
-from tests.people import Plants, fixture_password_hash, settle
+from tests.people import Client, Plants, fixture_password_hash, settle, sign_in
 
 SECRET_KEY = "tests-only-R4nd0m-Key-that-is-long-enough-0123456789"
 # Nothing listens there: for settings of tests that never talk to the service.
@@ -142,3 +144,24 @@ def password_hash() -> str:
 def plants(system_database: SystemDatabase, password_hash: str) -> Plants:
     """Plant A with alice (admin), dave (developer), oskar (operator) and vera (viewer); plant B with mallory."""
     return settle(system_database, password_hash)
+
+
+@pytest.fixture(scope="module")
+def application(
+    settings: Settings, app_database: AppDatabase, system_database: SystemDatabase, plants: Plants
+) -> Iterator[Application]:
+    """The API with the real ingest behind it, and everybody able to sign in."""
+    with running_application(settings, app_database, system_database) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(application: Application) -> Callable[[str], Client]:
+    """Signs a person in: `client("alice")`; twice the same person is the same client."""
+    return cache(lambda name: sign_in(application.app, name))
+
+
+@pytest.fixture(scope="module")
+def anybody(application: Application) -> Client:
+    """A client that has not signed in."""
+    return Client(application.app, None)
