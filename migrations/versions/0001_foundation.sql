@@ -105,6 +105,8 @@ CREATE TABLE devices (
     UNIQUE (tenant_id, device_key),
     FOREIGN KEY (tenant_id, parent_device_key) REFERENCES devices (tenant_id, device_key)
 ) WITH (fillfactor = 70);
+-- Serves the device tree: what stands below a device.
+CREATE INDEX devices_parent_idx ON devices (tenant_id, parent_device_key) WHERE parent_device_key IS NOT NULL;
 
 CREATE TABLE metrics (
     metric_id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

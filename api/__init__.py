@@ -1,0 +1,43 @@
+"""The REST interface: one blueprint per resource, under /api/v1; health and metrics at the root."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Flask
+
+import rbac
+from api import auth, dead_letters, devices, latest, platform, telemetry
+from api.json_provider import OrjsonProvider
+from api.problems import register_problems
+from api.requests import register_request_hooks
+from api.services import ComponentHealth, HealthSource, LatestSource, Services, install_services
+
+__all__ = ["ComponentHealth", "HealthSource", "LatestSource", "Services", "register_api"]
+
+_RESOURCES = (auth, devices, latest, telemetry, dead_letters)
+
+
+def register_api(app: Flask, services: Services) -> None:
+    """Put the routes on the application.
+
+    Raises:
+        RuntimeError: A route does not say who may call it.
+    """
+    app.config["MAX_CONTENT_LENGTH"] = services.settings.web.max_body_bytes
+    app.json = OrjsonProvider(app)
+    register_request_hooks(app)
+    register_problems(app)
+    install_services(app, services)
+    rbac.use_authenticator(app, services.sessions.authenticate)
+    version = Blueprint("v1", __name__, url_prefix="/api/v1")
+    for resource in _RESOURCES:
+        version.register_blueprint(resource.blueprint)
+    app.register_blueprint(version)
+    app.register_blueprint(platform.blueprint)
+    _refuse_open_routes(app)
+
+
+def _refuse_open_routes(app: Flask) -> None:
+    ours = [name for name in app.view_functions if name.startswith(("v1.", "platform."))]
+    undecided = [name for name in ours if rbac.access_of(app.view_functions[name]) is None]
+    if undecided:
+        raise RuntimeError(f"routes without @requires or @public: {', '.join(undecided)}")

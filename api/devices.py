@@ -1,0 +1,139 @@
+"""The device registry."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import orjson
+from flask import Blueprint
+from pydantic import Field
+
+from api.bodies import Body, Query, read_body, read_query
+from api.fields import CursorText, DeviceId, Limit, MetricName, Prefix
+from api.paging import DEFAULT_LIMIT, decode_cursor, encode_cursor, page
+from api.services import services
+from domain.metric import MetricKind
+from fleet.registry import DeviceSpec, MetricSpec
+from rbac import current_principal, requires
+from storage.devices import Device, list_devices
+
+blueprint = Blueprint("devices", __name__, url_prefix="/devices")
+
+_Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+
+
+class _MetricBody(Body):
+    name: MetricName
+    unit: Annotated[str, Field(max_length=64)] = ""
+    kind: Literal["gauge", "counter", "state"] = "gauge"
+    min: float | None = None
+    max: float | None = None
+    modulus: Annotated[float, Field(gt=0)] | None = None
+    max_gap_s: Annotated[float, Field(gt=0)] | None = None
+
+
+class _DeviceBody(Body):
+    name: _Name
+    type: Annotated[str, Field(max_length=64)] = ""
+    location: Annotated[str, Field(max_length=200)] = ""
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    parent_device_id: DeviceId | None = None
+    metrics: Annotated[list[_MetricBody], Field(max_length=1000)] = Field(default_factory=list)
+
+
+class _NewDeviceBody(_DeviceBody):
+    device_id: DeviceId
+
+
+class _DeviceQuery(Query):
+    type: Annotated[str, Field(max_length=64)] | None = None
+    status: Literal["online", "offline", "unknown"] | None = None
+    name: Prefix | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: CursorText | None = None
+
+
+@blueprint.get("")
+@requires("devices:read")
+def device_list() -> dict[str, Any]:
+    """Devices by device_id; `name` filters by the beginning of the name."""
+    query = read_query(_DeviceQuery)
+    rows = list_devices(
+        services().app_database,
+        current_principal().tenant_id,
+        type=query.type,
+        status=query.status,
+        name_prefix=query.name,
+        after=str(decode_cursor(query.cursor, "devices", str)[0]) if query.cursor else None,
+        limit=query.limit + 1,
+    )
+    items, cursor = page(rows, query.limit, lambda last: encode_cursor("devices", last.device_id))
+    return {"items": [_body(device) for device in items], "next_cursor": cursor}
+
+
+@blueprint.post("")
+@requires("devices:write")
+def create() -> tuple[dict[str, Any], int, dict[str, str]]:
+    """Add a device with its metrics."""
+    given = read_body(_NewDeviceBody)
+    tenant_id = current_principal().tenant_id
+    device = services().registry.create(tenant_id, given.device_id, _spec(given))
+    services().pipeline.device_changed(tenant_id, given.device_id)
+    return _body(device), 201, {"Location": f"/api/v1/devices/{device.device_id}"}
+
+
+@blueprint.get("/<device_id>")
+@requires("devices:read")
+def read(device_id: str) -> dict[str, Any]:
+    """One device."""
+    return _body(services().registry.find(current_principal().tenant_id, device_id))
+
+
+@blueprint.put("/<device_id>")
+@requires("devices:write")
+def replace(device_id: str) -> dict[str, Any]:
+    """Replace what is said about a device; metrics are added or changed, never removed."""
+    given = read_body(_DeviceBody)
+    tenant_id = current_principal().tenant_id
+    device = services().registry.replace(tenant_id, device_id, _spec(given))
+    services().pipeline.device_changed(tenant_id, device_id)
+    return _body(device)
+
+
+@blueprint.delete("/<device_id>")
+@requires("devices:write")
+def retire(device_id: str) -> tuple[str, int]:
+    """Take a device out of use; its history stays, and its device_id stays taken."""
+    tenant_id = current_principal().tenant_id
+    services().registry.retire(tenant_id, device_id)
+    services().pipeline.device_changed(tenant_id, device_id)
+    return "", 204
+
+
+def _spec(given: _DeviceBody) -> DeviceSpec:
+    return DeviceSpec(
+        name=given.name,
+        type=given.type,
+        location=given.location,
+        metadata=given.metadata,
+        parent_device_id=given.parent_device_id,
+        metrics=[
+            MetricSpec(**metric.model_dump(exclude={"kind"}), kind=MetricKind(metric.kind))
+            for metric in given.metrics
+        ],
+    )
+
+
+def _body(device: Device) -> dict[str, Any]:
+    return {
+        "device_id": device.device_id,
+        "name": device.name,
+        "type": device.type,
+        "location": device.location,
+        "metadata": orjson.Fragment(device.metadata_json),
+        "parent_device_id": device.parent_device_id,
+        "status": device.status,
+        "last_seen": device.last_seen,
+        "created_at": device.created_at,
+        "metrics": orjson.Fragment(device.metrics_json),
+    }

@@ -1,0 +1,99 @@
+"""Access and refresh tokens: JSON Web Tokens signed with HMAC-SHA256, nothing else accepted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import jwt
+from flask import Flask
+from flask_jwt_extended import JWTManager, create_access_token, create_refresh_token, decode_token
+from flask_jwt_extended.exceptions import JWTExtendedException
+
+from domain.errors import Unauthenticated
+from settings import AccessSettings
+
+ISSUER = "iiot-platform"
+AUDIENCE = "iiot-api"
+MAX_TOKEN_CHARS = 2048
+
+TokenType = Literal["access", "refresh"]
+_CREATE: dict[TokenType, Callable[..., str]] = {
+    "access": create_access_token,
+    "refresh": create_refresh_token,
+}
+
+
+class TokenRefused(Unauthenticated):
+    """The token is not valid."""
+
+
+class TokenExpired(Unauthenticated):
+    """The token has expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """What a token says: whose it is, and the version of their tokens it belongs to."""
+
+    user_id: str
+    tenant_id: int
+    token_version: int
+    expires_at: datetime
+
+
+class Tokens:
+    """Issues and reads tokens for one application. Thread-safe."""
+
+    def __init__(self, app: Flask, access: AccessSettings) -> None:
+        self._app = app
+        app.config.update(
+            JWT_SECRET_KEY=access.derived_secret("jwt"),
+            JWT_ALGORITHM="HS256",
+            JWT_DECODE_ALGORITHMS=["HS256"],
+            JWT_ENCODE_ISSUER=ISSUER,
+            JWT_DECODE_ISSUER=ISSUER,
+            JWT_ENCODE_AUDIENCE=AUDIENCE,
+            JWT_DECODE_AUDIENCE=AUDIENCE,
+            JWT_TOKEN_LOCATION=["headers"],
+            JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=access.access_token_s),
+            JWT_REFRESH_TOKEN_EXPIRES=timedelta(seconds=access.refresh_token_s),
+        )
+        JWTManager(app)
+
+    def issue(self, token_type: TokenType, *, user_id: str, tenant_id: int, token_version: int) -> str:
+        """A new token."""
+        claims = {"tenant_id": tenant_id, "token_version": token_version}
+        with self._app.app_context():
+            return _CREATE[token_type](identity=user_id, additional_claims=claims)
+
+    def read(self, token: str, token_type: TokenType) -> Claims:
+        """The claims of a token whose signature, issuer, audience, type and times are right.
+
+        Raises:
+            TokenExpired: It was right once.
+            TokenRefused: It is anything else.
+        """
+        if len(token) > MAX_TOKEN_CHARS or not token.isascii():
+            raise TokenRefused
+        try:
+            with self._app.app_context():
+                payload = decode_token(token)
+            if payload.get("type") != token_type:
+                raise TokenRefused("this token is for another use")
+            return _claims(payload)
+        except jwt.ExpiredSignatureError:
+            raise TokenExpired from None
+        except (jwt.PyJWTError, JWTExtendedException, KeyError, TypeError, ValueError):
+            raise TokenRefused from None
+
+
+def _claims(payload: dict[str, object]) -> Claims:
+    user_id, tenant_id, version = payload["sub"], payload["tenant_id"], payload["token_version"]
+    expires = payload["exp"]
+    if type(tenant_id) is not int or type(version) is not int or not isinstance(expires, int | float):
+        raise TypeError("a claim is of the wrong type")
+    return Claims(str(UUID(str(user_id))), tenant_id, version, datetime.fromtimestamp(expires, tz=UTC))
