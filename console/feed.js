@@ -12,12 +12,14 @@ const SINGLE_RESYNCS = 4;
 /**
  * Keeps a plant in step with the platform: the live stream, the state it starts from, and what was missed.
  *
- * `state` is `connecting`, `live` or `down` (since `downSince`); `failure` holds why the devices could not
- * be loaded. `onChange()` is called when one of them changes.
+ * `state` is `connecting`, `live` or `down`: since `downSince`, and with the server's reason in `refusal` if
+ * it gave one. `failure` holds why the devices could not be loaded. `onChange()` is called when one of these
+ * changes.
  */
 export class Feed {
   state = "connecting";
   downSince = null;
+  refusal = null;
   failure = null;
   onChange = () => {};
   #session;
@@ -78,6 +80,7 @@ export class Feed {
   async #connected() {
     clearTimeout(this.#timers.down);
     this.#refusals = 0;
+    this.refusal = null;
     this.#plant.restart({ afterOutage: this.state === "down" });
     // Subscribe first and read the state second: what happens in between arrives twice rather than never.
     await this.#socket
@@ -100,8 +103,11 @@ export class Feed {
 
   async #refused(error) {
     if (this.#stopped) return;
-    if (this.state !== "down") this.#setState("down", this.downSince ?? Date.now());
-    if (this.#socket.active) return;
+    // A connection that the server refuses is not tried again by the client itself; one that failed is.
+    const isRefusal = !this.#socket.active;
+    this.refusal = isRefusal ? error.message : null;
+    this.#setState("down", this.downSince ?? Date.now());
+    if (!isRefusal) return;
     this.#refusals += 1;
     const delay_s = Math.min(RETRY_MAX_S, 2 ** (this.#refusals - 1));
     if (/token/i.test(error.message)) await this.#session.renew().catch(() => {});

@@ -38,9 +38,9 @@ export function formatValue(value, unit, seenDecimals) {
 /** Write a duration in its largest whole unit: `2 s`, `14 min`, `3 h`, `8 d`. */
 export function formatDuration(duration_ms) {
   const seconds = Math.max(0, Math.floor(duration_ms / 1000));
-  if (seconds < 100) return t("age.s", { n: seconds });
+  if (seconds < 120) return t("age.s", { n: seconds });
   const minutes = Math.floor(seconds / 60);
-  if (minutes < 100) return t("age.min", { n: minutes });
+  if (minutes < 120) return t("age.min", { n: minutes });
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? t("age.h", { n: hours }) : t("age.d", { n: Math.floor(hours / 24) });
 }

@@ -1,13 +1,10 @@
-import de from "./de.js";
-import en from "./en.js";
-
-const catalogues = { de, en };
+const LANGUAGES = ["de", "en"];
 
 /** The first of the browser's languages that has a catalogue, else English. */
 export const language =
-  navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => tag in catalogues) ?? "en";
+  navigator.languages.map((tag) => tag.slice(0, 2).toLowerCase()).find((tag) => LANGUAGES.includes(tag)) ?? "en";
 
-const catalogue = catalogues[language];
+const { default: catalogue } = await import(`./${language}.js`);
 
 /** The browser's own variant of the language (`de-AT`), so that numbers and times look as its user expects. */
 export const locale = navigator.languages.find((tag) => tag.toLowerCase().startsWith(language)) ?? language;

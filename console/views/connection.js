@@ -14,7 +14,7 @@ export function Banner({ feed }) {
     const age = formatDuration(Date.now() - feed.downSince);
     return html`<div class="banner">
       <${Icon} name="warning" />
-      <p><strong>${t("connection.lost", { age })}</strong> ${t("connection.frozen")}</p>
+      <p><strong>${t("connection.lost", { age })}</strong> ${feed.refusal} ${t("connection.frozen")}</p>
       <button type="button" onClick=${() => feed.retry()}>${t("connection.retry")}</button>
     </div>`;
   }

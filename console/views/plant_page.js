@@ -72,12 +72,18 @@ export class PlantPage extends Component {
     const shown = status ? found.filter((device) => device.status === status) : found;
     const { user } = session;
     return html`<a class="skip" href="#devices">${t("app.skip")}</a>
-      <header class="top">
-        <div class="brand"><${Logo} /><h1>${user?.tenant?.name ?? t("app.title")}</h1></div>
-        <${ConnectionState} state=${feed.state} />
-        <div class="user"><span>${user?.email}</span><button type="button" onClick=${onSignOut}>${t("logout")}</button></div>
+      <header>
+        <div class="top">
+          <div class="brand">
+            <${Logo} />
+            <h1>${t("app.title")}</h1>
+            <span class="tenant">${user?.tenant?.name ?? user?.tenant?.slug}</span>
+          </div>
+          <${ConnectionState} state=${feed.state} />
+          <div class="user"><span>${user?.email}</span><button type="button" onClick=${onSignOut}>${t("login.sign_out")}</button></div>
+        </div>
+        <${Banner} feed=${feed} />
       </header>
-      <${Banner} feed=${feed} />
       ${devices.length > 0 &&
       html`<${Toolbar}
         devices=${devices}

@@ -32,7 +32,7 @@ export function Toolbar({ devices, found, search, status, rate, now, searchBox, 
     <input type="radio" name="status" checked=${status === wanted} onChange=${() => onChange({ status: wanted })} />
     <span>${wanted && html`<${Icon} name=${wanted} />`}${label} <b>${formatCount(number)}</b></span>
   </label>`;
-  return html`<div class="toolbar">
+  return html`<div class="toolbar" role="search" aria-label=${t("search.label")}>
     <label class="search">
       <span class="visually-hidden">${t("search.label")}</span>
       <${Icon} name="search" />
