@@ -1,0 +1,1 @@
+"""Programs around the platform: the demo plant, replay of recorded data."""
