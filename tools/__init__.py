@@ -1,1 +1,1 @@
-"""Programs around the platform: the demo plant, replay of recorded data."""
+"""What surrounds the platform: the one command, its embedded services, the plant simulator, replay and measurements."""

@@ -1,4 +1,4 @@
-"""The 19 devices and 152 metrics of the Riverside Utilities plant: names, units, kinds, bands, how they report."""
+"""The 19 devices and 152 metrics of the Riverside Utilities plant, and how they report."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -141,7 +141,9 @@ DEVICES: tuple[DeviceSpec, ...] = (
         for number in range(101, 106)
     ),
     *(
-        DeviceSpec(f"C-{number}", f"Screw compressor {number}", "compressor", "Compressor room", "G-2", COMPRESSOR)
+        DeviceSpec(
+            f"C-{number}", f"Screw compressor {number}", "compressor", "Compressor room", "G-2", COMPRESSOR
+        )
         for number in range(201, 203)
     ),
     DeviceSpec("M-301", "Cooling tower fan 301", "motor", "Cooling tower", "G-2", MOTOR),

@@ -18,6 +18,7 @@ _WEEKEND = ((0.0, 0.55), (8.0, 0.62), (20.0, 0.55))
 def _demand_at(hour: float, weekday: int) -> float:
     plan = _WEEKDAY if weekday < 5 else _WEEKEND
     before = _WEEKDAY[-1][1] if 0 < weekday < 6 else _WEEKEND[-1][1]
+    value = before
     for start_h, level in plan:
         if hour < start_h:
             break

@@ -53,7 +53,7 @@ FAULTS = {
                   900, live_speed=15, detectable_after_s=15),
         FaultSpec("F12", "voltage dip: 14 devices trip within 20 s", "E-602", 300, live_speed=2),
         FaultSpec("F13", "chattering high-level switch", "T-401", 300, detectable_after_s=20),
-        FaultSpec("F14", "spoof attempt: the device publishes as another device, the broker refuses", "P-105", 10),
+        FaultSpec("F14", "spoof attempt: publishes as another device, the broker refuses", "P-105", 10),
         FaultSpec("F15", "motor start: six times the current for 3 s, which is no fault", "M-301",
                   30, detectable_after_s=10),
     )

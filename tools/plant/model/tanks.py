@@ -1,4 +1,4 @@
-"""Tanks: the level rises and falls with supply and demand, the inlet valve follows, the contents follow the weather."""
+"""Tanks: the level follows supply and demand, the inlet valve the level, the contents the weather."""
 
 from dataclasses import dataclass
 
