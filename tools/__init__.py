@@ -1,1 +1,1 @@
-"""What surrounds the platform: the one command, embedded services, the demo plant, replay, measurements."""
+"""Programs around the platform: set-up, embedded services, the demo plant, replay, and load generators."""

@@ -1,0 +1,1 @@
+"""The demo plant: nineteen simulated devices that speak MQTT like real ones."""
