@@ -252,6 +252,7 @@ class MqttClient:
         self._state_since = time.monotonic()
         self._detail = "not started"
         self._is_paused = False
+        self._is_draining = False
         self._paused_ping_at = 0.0
         self._had_session = False
 
@@ -274,6 +275,11 @@ class MqttClient:
     def acknowledge(self, settled: Sequence[tuple[int, int]]) -> None:
         """Have these (epoch, message id) pairs acknowledged, because they are committed."""
         self._settled.extend(settled)
+        self._wake()
+
+    def pause(self) -> None:
+        """Read nothing more, while acknowledgements still go out; the first step of stopping."""
+        self._is_draining = True
         self._wake()
 
     def resume(self) -> None:
@@ -372,7 +378,7 @@ class MqttClient:
                 return
             self._send_due(client, sock)
             is_flushed = sock.flush()
-            is_paused = self._check_pause()
+            is_paused = self._check_pause() or self._is_draining
             readers: list[Any] = [self._wake_reader] if is_paused else [self._wake_reader, sock]
             wait_s = 0.0 if sock.pending() and not is_paused else 0.5
             ready, _, _ = select.select(readers, [] if is_flushed else [sock], [], wait_s)

@@ -82,6 +82,20 @@ request_seconds = Histogram(
 pool_waits = Counter(
     "iiot_database_pool_waits_total", "Times a connection had to be waited for", ["pool"], registry=REGISTRY
 )
+job_seconds = Histogram(
+    "iiot_job_seconds",
+    "Time a periodic job took",
+    ["job"],
+    buckets=(0.01, 0.1, 0.5, 1, 5, 30),
+    registry=REGISTRY,
+)
+job_lag_seconds = Gauge(
+    "iiot_job_lag_seconds", "How late the last run of a job started", ["job"], registry=REGISTRY
+)
+job_failures = Counter("iiot_job_failures_total", "Runs of a job that failed", ["job"], registry=REGISTRY)
+job_skips = Counter(
+    "iiot_job_skips_total", "Runs that another process was doing already", ["job"], registry=REGISTRY
+)
 
 
 def metrics_page() -> tuple[bytes, str]:

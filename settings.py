@@ -152,6 +152,7 @@ class AccessSettings(_Section):
     access_token_s: int = Field(default=900, ge=60, le=86_400, alias="IIOT_ACCESS_TOKEN_S")
     refresh_token_s: int = Field(default=30 * 86_400, ge=600, alias="IIOT_REFRESH_TOKEN_S")
     tenant: Slug = Field(default="default", alias="IIOT_TENANT")
+    tenant_name: str = Field(default="Default", min_length=1, max_length=200, alias="IIOT_TENANT_NAME")
     admin_email: str | None = Field(default=None, alias="IIOT_ADMIN_EMAIL")
     admin_password: SecretStr | None = Field(default=None, alias="IIOT_ADMIN_PASSWORD")
 

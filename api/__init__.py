@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 import rbac
-from api import auth, dead_letters, devices, latest, platform, telemetry
+from api import auth, console, dead_letters, devices, latest, platform, telemetry
 from api.json_provider import OrjsonProvider
 from api.problems import register_problems
 from api.requests import register_request_hooks
@@ -33,11 +33,12 @@ def register_api(app: Flask, services: Services) -> None:
         version.register_blueprint(resource.blueprint)
     app.register_blueprint(version)
     app.register_blueprint(platform.blueprint)
+    app.register_blueprint(console.blueprint)
     _refuse_open_routes(app)
 
 
 def _refuse_open_routes(app: Flask) -> None:
-    ours = [name for name in app.view_functions if name.startswith(("v1.", "platform."))]
+    ours = [name for name in app.view_functions if name.startswith(("v1.", "platform.", "console."))]
     undecided = [name for name in ours if rbac.access_of(app.view_functions[name]) is None]
     if undecided:
         raise RuntimeError(f"routes without @requires or @public: {', '.join(undecided)}")

@@ -16,6 +16,7 @@ from ingest.submission import Offer, Outcome
 from ingest.topics import TopicLayout
 from storage import ingest as sql
 from storage.pool import SystemDatabase
+from storage.telemetry import ensure_partitions
 
 # Every day of history is a partition; a request with absurd times must not make thousands of them.
 _BACKFILL_DAYS = 400
@@ -134,4 +135,4 @@ class Pipeline:
             raise RuleBroken(f"one backfill covers at most {_BACKFILL_DAYS} days; send it in parts")
         with self._database.transaction() as cursor:
             for day in sorted(days):
-                sql.ensure_partitions(cursor, day, day)
+                ensure_partitions(cursor, day, day)

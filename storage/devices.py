@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -82,6 +83,13 @@ def device_key(database: AppDatabase, tenant_id: int, device_id: str) -> int | N
     """The number of a device in use."""
     rows = database.read(tenant_id, statement(_SQL, "device_key"), {"device_id": device_id})
     return int(rows[0][0]) if rows else None
+
+
+def existing_device_ids(database: AppDatabase, tenant_id: int, device_ids: Sequence[str]) -> set[str]:
+    """Of these ids, those of devices in use."""
+    params = {"device_ids": list(device_ids)}
+    rows = database.read(tenant_id, statement(_SQL, "existing_device_ids"), params)
+    return {device_id for (device_id,) in rows}
 
 
 def lock_device(cursor: Cursor, device_id: str) -> int | None:

@@ -277,19 +277,6 @@ def add_device_event(
     )
 
 
-def ensure_partitions(cursor: Cursor, first_day: date, last_day: date) -> int:
-    """Make the daily telemetry partitions of these days, both included; return how many were made."""
-    cursor.execute(statement(_SQL, "ensure_partitions"), {"first_day": first_day, "last_day": last_day})
-    return int(_only(cursor))
-
-
-def stray_days(cursor: Cursor) -> tuple[date, date] | None:
-    """First and last day of readings in the default partition, or None where it is empty."""
-    cursor.execute(statement(_SQL, "stray_days"))
-    first, last = cursor.fetchone() or (None, None)
-    return (first, last) if first is not None else None
-
-
 def day_of(observed_at_us: int) -> date:
     """The UTC day of a time in microseconds since 1970."""
     return _EPOCH_DAY + timedelta(days=observed_at_us // 86_400_000_000)

@@ -30,6 +30,13 @@ SELECT device_key
 FROM devices
 WHERE tenant_id = (SELECT current_tenant_id()) AND device_id = %(device_id)s::text AND retired_at IS NULL;
 
+-- name: existing_device_ids
+-- Of the given ids, those of devices in use.
+-- Index: devices_tenant_id_device_id_key
+SELECT device_id
+FROM devices
+WHERE tenant_id = (SELECT current_tenant_id()) AND device_id = ANY(%(device_ids)s::text[]) AND retired_at IS NULL;
+
 -- name: lock_device
 -- The number of a device in use, locked until the end of the transaction against other changes.
 -- Index: devices_tenant_id_device_id_key

@@ -141,11 +141,3 @@ INSERT INTO device_events (tenant_id, device_key, kind, subject, payload, finger
 VALUES (%(tenant_id)s::integer, %(device_key)s::bigint, %(kind)s, %(subject)s, %(payload)s::jsonb, %(fingerprint)s::bytea,
         'epoch'::timestamptz + %(received_at_us)s::bigint * interval '1 microsecond')
 ON CONFLICT (tenant_id, device_key, fingerprint) DO NOTHING;
-
--- name: ensure_partitions
--- Make the daily partitions for these days; how many were made.
-SELECT ensure_telemetry_partitions(%(first_day)s::date, %(last_day)s::date);
-
--- name: stray_days
--- First and last day of readings that wait in the default partition.
-SELECT min(observed_at)::date, max(observed_at)::date FROM telemetry_default;
