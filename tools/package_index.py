@@ -21,7 +21,7 @@ def system_bundle(candidates: Sequence[Path] = SYSTEM_BUNDLES) -> Path | None:
 
 
 def unpacked_bundle(packages: Path, target: Path) -> Path | None:
-    """Write `target` from an unpacked ca-certificates package, for a system that has no certificates at all."""
+    """Write `target` from an unpacked ca-certificates package, for a system that has no certificates."""
     certificates = sorted(packages.glob("usr/share/ca-certificates/mozilla/*.crt"))
     if not certificates:
         return None

@@ -56,8 +56,9 @@ def service_account(folder: Path) -> Account | None:
     except (OSError, KeyError):
         pass
     found = account_named(ACCOUNT_NAME)
-    if found is None and shutil.which("useradd"):
-        command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(STATE)]
+    useradd = shutil.which("useradd") or shutil.which("useradd", path="/usr/sbin")
+    if found is None and useradd:
+        command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", str(STATE)]
         subprocess.run(
             [*command, "--shell", "/usr/sbin/nologin", ACCOUNT_NAME], capture_output=True, check=False
         )
