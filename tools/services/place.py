@@ -133,6 +133,10 @@ class Place:
             for copied in unfinished.rglob("*"):
                 if not copied.is_symlink():
                     copied.chmod(copied.stat().st_mode | (0o555 if copied.stat().st_mode & 0o100 else 0o444))
+            (unfinished / "origin").write_text(str(sources[0]), encoding="utf-8")
+            for outdated in home.parent.glob("*/origin"):
+                if outdated.parent != unfinished and outdated.read_text(encoding="utf-8") == str(sources[0]):
+                    shutil.rmtree(outdated.parent)
             unfinished.rename(home)
         return [home / source.name for source in sources]
 
