@@ -14,13 +14,12 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
 
-from tools import apt, frontend
+from tools import apt, frontend, package_index
+from tools.steps import Steps
 
 PROJECT = Path(__file__).resolve().parent.parent
 VENV = PROJECT / ".venv"
@@ -30,49 +29,6 @@ STAMP = "iiot-stamp"
 
 class SetupError(Exception):
     """The set-up cannot go on; the message says why and what to do."""
-
-
-class Steps:
-    """Numbered steps on a terminal or in a log: what is being done, how far it is, how long it took."""
-
-    def __init__(self, total: int, *, stream: TextIO | None = None) -> None:
-        self._total = total
-        self._stream = stream if stream is not None else sys.stderr
-        self._done = 0
-
-    @contextlib.contextmanager
-    def step(self, title: str, progress: Callable[[], str] | None = None) -> Iterator[None]:
-        """Show `title` while the body runs; `progress` is asked for a few words about once a second."""
-        self._done += 1
-        head = f"  [{self._done}/{self._total}] {title}"
-        started = time.monotonic()
-        ended = threading.Event()
-        watcher = threading.Thread(target=self._watch, args=(head, started, ended, progress), daemon=True)
-        print(head, end="", file=self._stream, flush=True)
-        watcher.start()
-        try:
-            yield
-        except BaseException:
-            ended.set()
-            watcher.join()
-            print(file=self._stream, flush=True)
-            raise
-        ended.set()
-        watcher.join()
-        start_of_line = "\r\x1b[K" + head if self._stream.isatty() else ""
-        print(f"{start_of_line}  {time.monotonic() - started:.1f} s", file=self._stream, flush=True)
-
-    def _watch(
-        self, head: str, started: float, ended: threading.Event, progress: Callable[[], str] | None
-    ) -> None:
-        interactive = self._stream.isatty()
-        while not ended.wait(0.5 if interactive else 5.0):
-            words = f"{progress()}, " if progress is not None else ""
-            elapsed = f"{words}{time.monotonic() - started:.0f} s"
-            if interactive:
-                print(f"\r\x1b[K{head}  {elapsed}", end="", file=self._stream, flush=True)
-            else:
-                print(f" ... {elapsed}", end="", file=self._stream, flush=True)
 
 
 def stamp_text(locks: Sequence[Path], python_version: str, folder: Path) -> str:
@@ -114,11 +70,11 @@ def venv_is_current() -> bool:
         return False
 
 
-def run(argv: Sequence[str | Path], *, what: str, **environment: str) -> None:
+def run(argv: Sequence[str | Path], *, what: str) -> None:
     """Run one installation command quietly; its last lines become the error when it fails."""
     done = subprocess.run(
         [str(part) for part in argv],
-        env={**os.environ, **environment},
+        env={**os.environ, **package_index.installer_environment(os.environ)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -170,6 +126,9 @@ def pip_command() -> list[str]:
             f"This Python has neither pip nor ensurepip, and fetching pip with apt-get failed ({error}). "
             "Remedy: install the package python3-venv, or uv."
         ) from error
+    if package_index.system_bundle() is None:
+        bundle = package_index.unpacked_bundle(unpacked, VENV / "certificates.pem")
+        os.environ.setdefault("PIP_CERT", str(bundle or ""))
     wheel = next(unpacked.glob("usr/share/python-wheels/pip-*.whl"))
     return [str(venv_python()), f"{wheel}/pip"]
 
@@ -193,7 +152,7 @@ def install_packages(uv: str | None) -> None:
     if uv is not None:
         sync: list[str | Path] = [uv, "pip", "sync", "--require-hashes", "--python", venv_python(), *LOCKS]
         try:
-            run(sync, what="Installing the packages with uv", UV_PYTHON_DOWNLOADS="never")
+            run(sync, what="Installing the packages with uv")
             return
         except SetupError as error:
             print(f"\n{error}\n  Trying pip instead.", file=sys.stderr)
@@ -228,6 +187,25 @@ def set_up(steps: Steps) -> None:
     (VENV / STAMP).write_text(stamp_text(LOCKS, platform.python_version(), PROJECT), encoding="ascii")
 
 
+def fetch_console(steps: Steps) -> None:
+    """Fetch the console's front-end packages.
+
+    Raises:
+        SetupError: with one sentence about the cause and the remedy.
+    """
+    console = PROJECT / "console"
+    certificates = None
+    if package_index.system_bundle() is None:
+        certificates = next(VENV.glob("lib/python*/site-packages/certifi/cacert.pem"), None)
+    try:
+        count = len(frontend.locked_packages(console))
+        fetched: list[str] = []
+        with steps.step(f"{count} front-end packages", progress=lambda: f"{len(fetched)} of {count}"):
+            frontend.fetch(console, on_package=fetched.append, certificates=certificates)
+    except frontend.FrontendError as error:
+        raise SetupError(str(error)) from error
+
+
 @contextlib.contextmanager
 def only_one_set_up() -> Iterator[None]:
     """Hold the project folder's lock, so that two first starts do not build `.venv` at the same time."""
@@ -252,13 +230,7 @@ def prepare() -> None:
         if missing_packages:
             set_up(steps)
         if missing_console:
-            try:
-                count = len(frontend.locked_packages(PROJECT / "console"))
-                fetched: list[str] = []
-                with steps.step(f"{count} front-end packages", progress=lambda: f"{len(fetched)} of {count}"):
-                    frontend.fetch(PROJECT / "console", on_package=fetched.append)
-            except frontend.FrontendError as error:
-                raise SetupError(str(error)) from error
+            fetch_console(steps)
         print(f"Set-up took {time.monotonic() - started:.1f} s.", file=sys.stderr)
 
 

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import tarfile
 import urllib.error
@@ -167,16 +168,25 @@ def unpack(tarball: bytes, package: Package, folder: Path) -> None:
         raise FrontendError(f"{package.name} {package.version} has no {', '.join(sorted(missing))}.")
 
 
-def download(url: str) -> bytes:
+def download(url: str, certificates: Path | None = None) -> bytes:
     """Return what `url` answers; the proxies and certificates of the environment are honoured.
+
+    Args:
+        url: Where to fetch from.
+        certificates: A file of trusted certificates, for a system that has none of its own.
 
     Raises:
         FrontendError: when it cannot be reached or is too large.
     """
     if not url.startswith(("https://", "http://")):
         raise FrontendError(f"Refused to fetch {url}: neither http nor https.")
+    trust = ssl.create_default_context()
+    if certificates is not None:
+        trust.load_verify_locations(certificates)
     try:
-        with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as response:  # noqa: S310 - scheme checked above
+        with urllib.request.urlopen(  # noqa: S310 - the scheme is checked above
+            url, timeout=DOWNLOAD_TIMEOUT_S, context=trust
+        ) as response:
             body: bytes = response.read(MAX_TARBALL_BYTES + 1)
     except (urllib.error.URLError, OSError) as error:
         raise FrontendError(
@@ -188,7 +198,7 @@ def download(url: str) -> bytes:
     return body
 
 
-def fetch(console: Path, *, on_package: Callable[[str], object]) -> None:
+def fetch(console: Path, *, on_package: Callable[[str], object], certificates: Path | None = None) -> None:
     """Fill `console/vendor` anew; `on_package` hears the name of each package that is in place.
 
     Raises:
@@ -198,7 +208,7 @@ def fetch(console: Path, *, on_package: Callable[[str], object]) -> None:
     unfinished = console / "vendor.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     for package in locked_packages(console):
-        tarball = verified(download(tarball_url(package, registry_url)), package)
+        tarball = verified(download(tarball_url(package, registry_url), certificates), package)
         unpack(tarball, package, unfinished / package.name)
         on_package(package.name)
     unfinished.mkdir(exist_ok=True)

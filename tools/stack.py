@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import TextIO
 from urllib.parse import urlsplit
 
-from tools.bootstrap import PROJECT, Steps
+from tools.bootstrap import PROJECT
 from tools.services import environment, ports, welcome
 from tools.services.child import POLL_S, Child, ServiceError
 from tools.services.cluster import URL_NAMES, Cluster
 from tools.services.instance import AlreadyRunning, Instance
 from tools.services.place import Place, clear, find_place
 from tools.services.supervisor import Interrupted, Supervisor, run_in_foreground
+from tools.steps import Steps
 
 HELP = """\
 ./run                      start everything: PostgreSQL, Redis, MQTT broker, the platform and the demo plant

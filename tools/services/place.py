@@ -56,8 +56,9 @@ def service_account(folder: Path) -> Account | None:
     except (OSError, KeyError):
         pass
     found = account_named(ACCOUNT_NAME)
-    if found is None and shutil.which("useradd"):
-        command = ["useradd", "--system", "--user-group", "--no-create-home", "--home-dir", str(STATE)]
+    useradd = shutil.which("useradd") or shutil.which("useradd", path="/usr/sbin")
+    if found is None and useradd:
+        command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", str(STATE)]
         subprocess.run(
             [*command, "--shell", "/usr/sbin/nologin", ACCOUNT_NAME], capture_output=True, check=False
         )
@@ -132,6 +133,10 @@ class Place:
             for copied in unfinished.rglob("*"):
                 if not copied.is_symlink():
                     copied.chmod(copied.stat().st_mode | (0o555 if copied.stat().st_mode & 0o100 else 0o444))
+            (unfinished / "origin").write_text(str(sources[0]), encoding="utf-8")
+            for outdated in home.parent.glob("*/origin"):
+                if outdated.parent != unfinished and outdated.read_text(encoding="utf-8") == str(sources[0]):
+                    shutil.rmtree(outdated.parent)
             unfinished.rename(home)
         return [home / source.name for source in sources]
 
