@@ -105,8 +105,8 @@ def _print_connections(publisher: Publisher) -> None:
         print(f"{device_id} has no connection: {reason}", file=sys.stderr, flush=True)
     if publisher.strangers:
         print(
-            f"The broker knows no users for {len(publisher.strangers)} demo devices: they publish as the platform,"
-            " and a device can speak for another.",
+            f"The broker knows no users for {len(publisher.strangers)} demo devices: "
+            "they publish as the platform, and one can speak for another.",
             file=sys.stderr,
             flush=True,
         )
@@ -165,7 +165,7 @@ def prepare(settings: Settings, app_database: AppDatabase, system_database: Syst
 
 
 def known_episodes(label_file: Path, started_s: int | None) -> tuple[Episode, ...]:
-    """Return what the label file knows; a missing file starts with the faults of the history before `started_s`.
+    """Return what the label file knows; a new one starts with the faults of the history before `started_s`.
 
     Raises:
         DemoRefused: The label file is damaged.
