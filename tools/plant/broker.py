@@ -1,8 +1,5 @@
 """How the tools reach the broker: its URL, a client, and the newest protocol that it speaks."""
 
-import base64
-import hashlib
-import hmac
 import ssl
 import time
 from collections.abc import Mapping
@@ -13,6 +10,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+
+from tools.services.environment import variable
 
 _KEEPALIVE_S = 30
 _CONNECT_TIMEOUT_S = 5.0
@@ -68,13 +67,13 @@ class Broker:
 
 
 def broker_of(environ: Mapping[str, str]) -> Broker:
-    """Return the broker of MQTT_URL (or of the file named by MQTT_URL_FILE).
+    """Return the broker of MQTT_URL, or of the file that MQTT_URL_FILE names.
 
     Raises:
-        BrokerUnreachable: The variable is missing or is no mqtt:// or mqtts:// URL.
+        BrokerUnreachable: The variable is missing, or is no mqtt:// or mqtts:// URL.
+        ServiceError: The file cannot be read.
     """
-    url = variable(environ, "MQTT_URL")
-    parts = urlsplit(url)
+    parts = urlsplit(variable(environ, "MQTT_URL") or "")
     if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname:
         raise BrokerUnreachable("MQTT_URL must look like mqtt://user:password@host:port")
     is_tls = parts.scheme == "mqtts"
@@ -84,23 +83,8 @@ def broker_of(environ: Mapping[str, str]) -> Broker:
         is_tls=is_tls,
         username=unquote(parts.username) if parts.username else None,
         password=unquote(parts.password) if parts.password else None,
-        ca_file=environ.get("IIOT_MQTT_CA_FILE") or None,
+        ca_file=variable(environ, "IIOT_MQTT_CA_FILE"),
     )
-
-
-def variable(environ: Mapping[str, str], name: str) -> str:
-    """Return a variable, or the contents of the file that NAME_FILE names; empty where neither is set."""
-    path = environ.get(f"{name}_FILE")
-    if path:
-        with open(path, encoding="utf-8") as stream:  # noqa: PTH123 - a plain path from the environment
-            return stream.read().strip()
-    return environ.get(name, "")
-
-
-def device_password(secret: str, username: str) -> str:
-    """Return the password of a demo device's broker user, derived from the demo's secret."""
-    digest = hmac.new(secret.encode(), username.encode(), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def connected(broker: Broker, client_id: str) -> tuple[Broker, mqtt.Client]:

@@ -27,6 +27,12 @@ class ControlDesk:
         A request is `{"fault": "F2", "speed": 1}`, `{"clear": "F2"}`, `{"clear": "all"}` or `{"list": true}`.
         The answer holds `ok`, and `error` where that is false.
         """
+        try:
+            return self._done(request)
+        except OSError as error:
+            return {"ok": False, "error": f"the label file cannot be written: {error}"}
+
+    def _done(self, request: object) -> dict[str, Any]:
         match request:
             case {"fault": str() as fault, **rest}:
                 return self._trigger(fault, rest.get("speed"))
@@ -92,8 +98,8 @@ class ControlDesk:
             )
 
     def _keep(self, episodes: tuple[Episode, ...]) -> None:
-        self._plant.set_episodes(episodes)
         labels.write(self._label_file, episodes)
+        self._plant.set_episodes(episodes)
 
     def _listed(self) -> list[dict[str, Any]]:
         return [

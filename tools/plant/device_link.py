@@ -35,7 +35,7 @@ class DeviceLink:
         is_online: Whether the broker has accepted it.
         is_held: Whether its network is down on purpose (a gateway fault); it keeps what it reports.
         retry_at_s: Monotonic time at which it may try to connect again.
-        refused: Why the broker refused its user, empty while it does not.
+        refused: Why it has no connection, empty while nothing is known against it.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class DeviceLink:
         self._unacknowledged: set[int] = set()
         self._watched: dict[int, Callable[[str], None]] = {}
         self._failures = 0
+        self._has_own_user = username is not None
         client_id = (username or f"demo/{device_id}").replace("/", "-")
         self.client = broker.client(client_id, username=username, password=password)
         self.client.will_set(f"{self._root}/status", OFFLINE, qos=1, retain=True)
@@ -121,6 +122,11 @@ class DeviceLink:
             self._publish("status", OFFLINE, is_retained=True)
 
     @property
+    def has_own_user(self) -> bool:
+        """Whether it is known to the broker by its own user, and pinned to its own topics."""
+        return self._has_own_user
+
+    @property
     def is_settled(self) -> bool:
         """Whether the broker has acknowledged all that was published."""
         return not self._unacknowledged or not self.is_online
@@ -149,6 +155,10 @@ class DeviceLink:
     ) -> None:
         if code.is_failure:
             self.refused = str(code)
+            if self._has_own_user:
+                # Somebody else's broker does not know the demo's devices; the platform's user may stand in.
+                self._has_own_user = False
+                self.client.username_pw_set(self._broker.username, self._broker.password)
             return
         self.refused, self._failures, self.is_online = "", 0, True
         self.client.subscribe(f"{self._root}/commands/+", qos=1)

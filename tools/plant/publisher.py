@@ -12,13 +12,14 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.reasoncodes import ReasonCode
 
-from tools.plant.broker import Broker, device_password
+from tools.plant.broker import Broker
 from tools.plant.control_desk import ControlDesk
 from tools.plant.device_link import DeviceLink
 from tools.plant.model.catalogue import DEVICES, children
 from tools.plant.model.episodes import DIP_DEVICES
 from tools.plant.model.plant import Plant
 from tools.plant.reports import Reporter, encoded
+from tools.services.broker_users import demo_password
 
 CONTROL_TOPIC, REPLY_TOPIC = "demo/control", "demo/control/reply"
 
@@ -26,6 +27,7 @@ CONTROL_TOPIC, REPLY_TOPIC = "demo/control", "demo/control/reply"
 _CATCH_UP_S = 30
 _GOODBYE_S = 3.0
 _HOUSEKEEPING_S = 1.0
+_PATIENCE_S = 10.0
 _VICTIM_OF_F14 = "P-101"
 
 
@@ -69,10 +71,14 @@ class Publisher:
             self._watch(client)
 
     def run(self, stop: threading.Event, *, on_first_connection: Callable[[], None] = lambda: None) -> None:
-        """Scan and publish until `stop` is set, then say goodbye; call back when devices are heard."""
+        """Scan and publish until `stop` is set, then say goodbye.
+
+        `on_first_connection` is called once: when all devices are connected, or after ten seconds.
+        """
         turns = [(self._next_turn_s(reporter, time.time()), i) for i, reporter in enumerate(self._reporters)]
         heapq.heapify(turns)
         housekeeping_s, is_heard = 0.0, False
+        patience_s = time.monotonic() + _PATIENCE_S
         while not stop.is_set():
             self._serve(min(0.5, max(0.0, turns[0][0] - time.time())))
             now_s = time.time()
@@ -86,10 +92,18 @@ class Publisher:
             if time.monotonic() >= housekeeping_s:
                 housekeeping_s = time.monotonic() + _HOUSEKEEPING_S
                 self._keep_house()
-            if not is_heard and all(link.is_online for link in self._links.values()):
+            if not is_heard and (self._are_all_online() or time.monotonic() > patience_s):
                 is_heard = True
                 on_first_connection()
         self._leave()
+
+    def _are_all_online(self) -> bool:
+        return all(link.is_online for link in self._links.values())
+
+    @property
+    def strangers(self) -> list[str]:
+        """Devices whose own user the broker does not know."""
+        return [device_id for device_id, link in self._links.items() if not link.has_own_user]
 
     @property
     def refusals(self) -> dict[str, str]:
@@ -107,7 +121,7 @@ class Publisher:
             device_id=device_id,
             topic_root=self._root,
             username=username,
-            password=device_password(device_secret, username) if username else None,
+            password=demo_password(device_secret, username) if username else None,
             on_command=self._desk.command,
         )
 
