@@ -161,29 +161,27 @@ def create_admin(settings: Settings, *, given_email: str | None, if_none: bool) 
 
 def check(settings: Settings) -> int:
     """Look at everything the platform needs and say what to do about what is wrong."""
-    from tools.doctor import examine
+    from doctor import examine
 
     return examine(settings)
 
 
-def seed(settings: Settings) -> int:
-    """Register the demo plant's devices and load seven days of its history."""
-    from tools.plant.cli import seed as seed_plant
+_PLANT_COMMANDS = {
+    "seed": "Register the demo plant's devices and load seven days of its history.",
+    "demo": "Run the demo plant, or change what the running one does: --fault F2, --clear, --list.",
+}
 
-    return seed_plant(settings)
 
+def _plant(command: str, arguments: Sequence[str]) -> int:
+    from tools.plant import cli  # noqa: PLC0415 - tools are not needed to serve
 
-def demo(settings: Settings, *, fault: str | None, clear: bool, list_faults: bool) -> int:
-    """Run the demo plant, or change what it does: --fault F2, --clear, --list."""
-    from tools.plant.cli import demo as run_demo
-
-    return run_demo(settings, fault=fault, clear=clear, list_faults=list_faults)
+    return cli.seed(arguments) if command == "seed" else cli.main(arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="app_advanced.py", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for function in (serve, migrate, check, seed):
+    for function in (serve, migrate, check):
         plain = commands.add_parser(function.__name__, help=function.__doc__)
         plain.set_defaults(run=lambda settings, parsed, function=function: function(settings))
     admin = commands.add_parser("create-admin", help=create_admin.__doc__)
@@ -192,22 +190,18 @@ def _parser() -> argparse.ArgumentParser:
     admin.set_defaults(
         run=lambda settings, parsed: create_admin(settings, given_email=parsed.email, if_none=parsed.if_none)
     )
-    plant = commands.add_parser("demo", help=demo.__doc__)
-    choice = plant.add_mutually_exclusive_group()
-    choice.add_argument("--fault", metavar="F2", help="break something in the running plant")
-    choice.add_argument("--clear", action="store_true", help="end all faults of the running plant")
-    choice.add_argument("--list", action="store_true", help="list the faults")
-    plant.set_defaults(
-        run=lambda settings, parsed: demo(
-            settings, fault=parsed.fault, clear=parsed.clear, list_faults=parsed.list
-        )
-    )
+    for name, text in _PLANT_COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    parsed = _parser().parse_args(arguments)
+    parsed, rest = _parser().parse_known_args(arguments)
+    if parsed.command in _PLANT_COMMANDS:
+        return _plant(parsed.command, rest)
+    if rest:
+        _parser().error(f"unknown arguments: {' '.join(rest)}")
     try:
         settings = load_settings()
     except SettingsError as error:

@@ -87,7 +87,8 @@ def test_all_languages_have_the_same_texts_with_the_same_places() -> None:
     english, german = _catalogue("en"), _catalogue("de")
     assert english.keys() == german.keys()
     for key, text in english.items():
-        assert text and german[key]
+        assert text
+        assert german[key]
         assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", german[key])), key
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from analytics_sql import statement
 from domain.reading import Quality
-from storage.ingest import ReadingColumns, copy_readings, day_of, ensure_partitions
+from storage.ingest import ReadingColumns, copy_readings, day_of
 from storage.pool import SystemDatabase
+from storage.telemetry import ensure_partitions
 from tools.plant.model.catalogue import DEVICES
 from tools.plant.model.episodes import Episode, episode
 from tools.plant.model.plant import Plant
