@@ -13,6 +13,7 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 LOG_LIMIT_BYTES = 10 * 1024 * 1024
 POLL_S = 0.02
+ADDRESS_IN_USE = "Address already in use"
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -63,6 +64,7 @@ class Child:
     stop_signal: signal.Signals = signal.SIGTERM
     errors_to_terminal: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+    log_start: int = field(default=0, init=False)
 
     def spawn(self) -> None:
         """Start the process.
@@ -98,7 +100,9 @@ class Child:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_name(self.log.name + ".1"))
-        return os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        descriptor = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        self.log_start = os.fstat(descriptor).st_size
+        return descriptor
 
     @property
     def pid(self) -> int:
@@ -140,11 +144,11 @@ class Child:
         self.wait_stopped(timeout_s)
 
     def log_tail(self, lines: int = 15) -> str:
-        """Return the end of the log, indented, to be shown with an error."""
+        """Return the end of what this start wrote to the log, indented, to be shown with an error."""
         if self.log is None or not self.log.exists():
             return ""
         with self.log.open("rb") as stream:
-            stream.seek(max(0, self.log.stat().st_size - 16_384))
+            stream.seek(max(self.log_start, self.log.stat().st_size - 16_384))
             tail = stream.read().decode("utf-8", "replace").splitlines()[-lines:]
         return "\n".join("    " + line for line in tail)
 

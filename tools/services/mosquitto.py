@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from tools import apt
 from tools.services import broker_users, ports
-from tools.services.child import POLL_S, Child, ServiceError, end_leftover, started
+from tools.services.child import ADDRESS_IN_USE, POLL_S, Child, ServiceError, end_leftover, started
 from tools.services.external import mqtt_login
 from tools.services.place import Place, can_use
 
@@ -175,13 +175,17 @@ class Broker:
         Raises:
             ServiceError: with the end of the log when it does not in time.
         """
-        child = started(self.child)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
+            child = started(self.child)
             try:
                 mqtt_login(self.url(), timeout_s=2.0)
                 return
             except ServiceError as error:
+                lost_the_port = child.exit_code is not None and ADDRESS_IN_USE in child.log_tail()
+                if lost_the_port and time.monotonic() < deadline:
+                    self.spawn()
+                    continue
                 if child.exit_code is not None or time.monotonic() > deadline:
                     raise ServiceError(
                         f"The MQTT broker did not start ({error}); {self.log}:\n{child.log_tail()}"

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tools.services import ports
-from tools.services.child import POLL_S, Child, ServiceError, started
+from tools.services.child import ADDRESS_IN_USE, POLL_S, Child, ServiceError, started
 from tools.services.external import redis_version
 from tools.services.place import Place
 
@@ -108,13 +108,17 @@ class Valkey:
         Raises:
             ServiceError: with the end of the log when it does not in time.
         """
-        child = started(self.child)
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
+            child = started(self.child)
             try:
                 redis_version(self.url(), timeout_s=2.0)
                 return
             except ServiceError as error:
+                lost_the_port = child.exit_code is not None and ADDRESS_IN_USE in child.log_tail()
+                if lost_the_port and time.monotonic() < deadline:
+                    self.spawn()
+                    continue
                 if child.exit_code is not None or time.monotonic() > deadline:
                     raise ServiceError(f"Redis did not start; {self.log}:\n{child.log_tail()}") from error
             time.sleep(POLL_S)
