@@ -91,7 +91,11 @@ def _raw_body() -> bytes:
         raise UnsupportedContent("JSON is read as UTF-8 only")
     if request.headers.get("Content-Encoding", "identity").strip().lower() not in {"", "identity"}:
         raise UnsupportedContent("compressed bodies are not accepted")
-    return request.get_data(cache=False)
+    raw = request.get_data(cache=False)
+    # A body of unknown length is cut at the limit without a word.
+    if request.content_length is None and len(raw) >= limit_bytes:
+        raise ContentTooLarge(f"fewer than {limit_bytes} bytes are accepted without Content-Length")
+    return raw
 
 
 def _strict_json(raw: bytes) -> object:

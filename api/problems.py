@@ -25,7 +25,7 @@ from domain.errors import (
     Unavailable,
 )
 from observability import get_logger
-from storage.pool import DataRejected
+from storage.pool import DatabaseUnavailable, DataRejected
 
 log = get_logger("api")
 
@@ -95,7 +95,7 @@ def _of_platform_error(error: PlatformError) -> Response:
         status,
         title=error.title,
         kind=_CAPITAL.sub("-", type(error).__name__).lower(),
-        detail=error.detail or error.title,
+        detail=_safe_detail(error),
         errors=error.errors,
     )
     if isinstance(error, Unavailable):
@@ -104,6 +104,12 @@ def _of_platform_error(error: PlatformError) -> Response:
     if isinstance(error, Unauthenticated):
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def _safe_detail(error: PlatformError) -> str:
+    """The detail for the user; where the database stands is for the log only."""
+    is_inner = isinstance(error, DatabaseUnavailable)
+    return error.title if is_inner else error.detail or error.title
 
 
 def _status_of(error: PlatformError) -> HTTPStatus | None:

@@ -157,11 +157,11 @@ def _params(row: DeviceRow) -> dict[str, Any]:
     }
 
 
-def _integer(cursor: Cursor, name: str, **params: Any) -> int | None:
+def _integer(cursor: Cursor, name: str, /, **params: Any) -> int | None:
     _run(cursor, name, **params)
     row = cursor.fetchone()
     return None if row is None else int(row[0])
 
 
-def _run(cursor: Cursor, name: str, **params: Any) -> None:
+def _run(cursor: Cursor, name: str, /, **params: Any) -> None:
     cursor.execute(statement(_SQL, name), params)

@@ -54,7 +54,7 @@ class NobodyListens:
         return None
 
 
-@dataclass(slots=True)
+@dataclass
 class ReportedHealth:
     """Health as a test says it is."""
 

@@ -142,7 +142,7 @@ def password_hash() -> str:
 
 @pytest.fixture(scope="module")
 def plants(system_database: SystemDatabase, password_hash: str) -> Plants:
-    """Plant A with alice (admin), dave (developer), oskar (operator), vera (viewer); plant B with mallory."""
+    """Plant A with alice, dave, oskar and vera; plant B with mallory. Their roles are in PEOPLE."""
     return settle(system_database, password_hash)
 
 

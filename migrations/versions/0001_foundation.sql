@@ -357,7 +357,7 @@ GRANT SELECT, UPDATE ON dead_letters TO iiot_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON tenants, users, roles, user_roles, api_keys, devices, metrics, telemetry,
     latest_values, dead_letters, ingest_inbox, device_events, rules, alerts, notification_outbox TO iiot_system;
 GRANT SELECT, INSERT ON audit_logs, alert_events TO iiot_system;
--- The scheduler looks for strays there.
+-- To look for strays; only ensure_telemetry_partitions moves them.
 GRANT SELECT ON telemetry_default TO iiot_system;
 GRANT USAGE ON SEQUENCE ingest_batch_seq TO iiot_system;
 GRANT EXECUTE ON FUNCTION ensure_telemetry_partitions(date, date) TO iiot_system;

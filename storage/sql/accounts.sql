@@ -36,7 +36,7 @@ ON CONFLICT DO NOTHING;
 
 -- name: has_user_with_role
 -- Whether a tenant has an active person with the role of this name.
--- Index: roles_tenant_id_name_key
+-- Index: user_roles_pkey
 SELECT EXISTS (
     SELECT 1
     FROM roles r

@@ -13,7 +13,7 @@ LIMIT %(limit)s::integer;
 
 -- name: find_dead_letter
 -- One dead letter of the current tenant.
--- Index: dead_letters_pkey
+-- Index: dead_letters_tenant_idx
 SELECT dead_letter_id, tenant_id, source, topic, device_id, metric, reason, detail, payload, payload_bytes,
        occurrences, received_at, last_received_at, replayed_at
 FROM dead_letters
