@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
-from api.realtime import Realtime, create_socketio
 from flask import Flask
 
 from api import Services, register_api
 from api.history import History
 from api.passwords import Passwords
+from api.realtime import Realtime, create_socketio
 from api.sessions import Sessions
 from api.tokens import Tokens
 from cache import LatestCache, RedisClient

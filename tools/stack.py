@@ -114,8 +114,7 @@ class Stack:
         given = environment.application_environment(self.environ, urls, cluster.secrets, port)
         log = instance.folder / "log" / "platform.log"
         with steps.step("Database schema and first administrator"):
-            for arguments in (("migrate",), ("create-admin", "--if-none")):
-                self._run_to_end(self._app_child(arguments[0], arguments, given, log))
+            self._run_to_end(self._app_child("migrate", ("migrate", "--with-admin"), given, log))
         platform = self._app_child("platform", ("serve",), given, log)
         address = self._address(port)
         with steps.step(f"Platform at {address}"):

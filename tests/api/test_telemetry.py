@@ -213,12 +213,12 @@ def test_latest_of_all_devices_is_paged_and_only_the_own_tenants(client: SignedI
     _send(mallory, _reading(_device(mallory, "M-1"), 1))
     for number in range(3):
         _send(alice, _reading(_device(alice, f"L-{number}"), number))
-    seen, cursor = [], ""
-    while cursor is not None:
-        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+    seen: list[tuple[str, str]] = []
+    query: dict[str, object] | None = {"limit": 2}
+    while query is not None:
         body = alice.get("latest", query_string=query).get_json()
         seen += [(item["device_id"], item["metric"]) for item in body["items"]]
-        cursor = body["next_cursor"]
+        query = {"limit": 2, "cursor": body["next_cursor"]} if body["next_cursor"] else None
     assert len(seen) == len(set(seen))
     assert {("L-0", "flow"), ("L-1", "flow"), ("L-2", "flow")} <= set(seen)
     assert ("M-1", "flow") not in seen

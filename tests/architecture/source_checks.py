@@ -11,7 +11,10 @@ from pathlib import Path, PurePosixPath
 
 # Top to bottom: a module imports only from layers below its own.
 LAYERS: dict[str, tuple[str, ...]] = {
-    "entry": ("app_advanced", "tools"),
+    "entry": ("app_advanced", "tools", "benchmarks"),
+    "commands": ("administration", "doctor", "server"),
+    "composition": ("runtime",),
+    "watch": ("health",),
     "edges": ("api", "mqtt_client", "protocols", "scheduler"),
     "engines": ("ingest", "ml", "retention", "fleet"),
     "rules": ("rule_engine",),
@@ -33,12 +36,12 @@ CONFINED: dict[str, frozenset[str]] = {
     "psycopg2": frozenset({"storage", "migrations"}),
     "redis": frozenset({"cache"}),
     "paho": frozenset({"mqtt_client", "tools"}),
-    "flask": frozenset({"app_advanced", "api", "rbac"}),
+    "flask": frozenset({"app_advanced", "server", "runtime", "api", "rbac"}),
     "flasgger": frozenset({"app_advanced", "api"}),
     "apscheduler": frozenset({"scheduler"}),
 }
 READS_ENVIRONMENT = frozenset({"settings", "tools"})
-PRINTS = frozenset({"app_advanced", "tools"})
+PRINTS = frozenset({"app_advanced", "administration", "doctor", "tools"})
 
 # Names under which everything and nothing ends up.
 VAGUE_NAMES = frozenset(

@@ -56,7 +56,8 @@ _ROWS = (
     "INSERT INTO tenants (slug, name) SELECT 'tenant-' || i, 'T' FROM generate_series(1, 20) i",
     "INSERT INTO users (tenant_id, email, password_hash)"
     " SELECT tenant_id, i || '@example.com', '' FROM tenants, generate_series(1, 50) i",
-    "INSERT INTO roles (tenant_id, name) SELECT tenant_id, 'role-' || i FROM tenants, generate_series(1, 20) i",
+    "INSERT INTO roles (tenant_id, name)"
+    " SELECT tenant_id, 'role-' || i FROM tenants, generate_series(1, 20) i",
     "INSERT INTO user_roles (tenant_id, user_id, role_id)"
     " SELECT tenant_id, user_id, role_id FROM users JOIN roles USING (tenant_id) WHERE roles.name = 'role-1'",
     "INSERT INTO devices (tenant_id, device_id, name)"
