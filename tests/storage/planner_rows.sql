@@ -16,4 +16,4 @@ INSERT INTO dead_letters (
     tenant_id, source, topic, reason, detail, payload, payload_bytes, fingerprint, received_at, last_received_at
 )
 SELECT tenant_id, 'mqtt', 't', 'r', 'd', '', 0, sha256(i::text::bytea), now(), now()
-FROM generate_series(1, 400) i, tenants;
+FROM generate_series(1, 100) i, tenants;

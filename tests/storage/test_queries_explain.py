@@ -22,7 +22,7 @@ FILES = sorted([*HERE.glob("*.sql"), *(ROOT / "storage" / "sql").glob("*.sql")])
 STATEMENTS = [(path, statement) for path in FILES for statement in load_statements(path).values()]
 
 _PARAMETER = re.compile(r"%\((\w+)\)s(?:::(\w+(?: precision)?(?:\[\])?))?")
-_OPTIONAL = re.compile(r"%\((\w+)\)s(?:::\w+)? IS NULL")
+_OPTIONAL = re.compile(r"(?:coalesce\(%\((\w+)\)s)|(?:%\((\w+)\)s(?:::\w+)? IS NULL)")
 # What EXPLAIN does not take.
 _UTILITY = re.compile(r"\s*(CREATE|COPY|LOCK|SET|TRUNCATE)\b", re.IGNORECASE)
 
@@ -71,7 +71,8 @@ def _variants(statement: Statement) -> list[dict[str, object]]:
     for name, cast in _PARAMETER.findall(statement.sql):
         casts[name] = casts.get(name) or cast
     given = {name: _sample(name, cast) for name, cast in casts.items()}
-    return [given, given | dict.fromkeys(_OPTIONAL.findall(statement.sql))]
+    optional = [first or second for first, second in _OPTIONAL.findall(statement.sql)]
+    return [given, given | dict.fromkeys(optional)]
 
 
 def _sample(name: str, cast: str) -> object:
