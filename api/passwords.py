@@ -14,7 +14,6 @@ from domain.errors import RuleBroken, Unavailable
 
 MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 256
-_WAIT_S = 5.0
 
 
 class PasswordTooWeak(RuleBroken):
@@ -28,9 +27,10 @@ class SignInsBusy(Unavailable):
 class Passwords:
     """Hashes and verifies with argon2id (19 MiB, 2 passes, 1 lane; OWASP's first choice). Thread-safe."""
 
-    def __init__(self, *, at_once: int = 2) -> None:
+    def __init__(self, *, at_once: int = 2, wait_s: float = 5.0) -> None:
         self._hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1, type=Type.ID)
         self._slots = threading.Semaphore(at_once)
+        self._wait_s = wait_s
         # Checked where there is no such person, so that the answer takes as long.
         self._nobody = self._hasher.hash("nobody has this password")
 
@@ -54,7 +54,7 @@ class Passwords:
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
-        if not self._slots.acquire(timeout=_WAIT_S):
+        if not self._slots.acquire(timeout=self._wait_s):
             raise SignInsBusy(retry_after_s=2)
         try:
             yield

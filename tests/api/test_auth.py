@@ -124,6 +124,19 @@ def test_a_deactivated_person_is_out(
     assert _login(anybody, email=PEOPLE["dave"].email, password=PASSWORD).status_code == 401
 
 
+@pytest.mark.slow
+def test_a_remembered_person_is_out_within_five_seconds(
+    application: Application, system_database: SystemDatabase, plants: Plants
+) -> None:
+    mallory = sign_in(application.app, "mallory")
+    assert mallory.get("auth/me").status_code == 200
+    with system_database.transaction() as cursor:
+        cursor.execute("UPDATE users SET is_active = false WHERE user_id = %s", (plants.user_ids["mallory"],))
+    deadline = time.monotonic() + 5.0
+    while mallory.get("auth/me").status_code != 401:
+        assert time.monotonic() < deadline
+
+
 def test_a_new_password_replaces_the_old_one_and_ends_other_sessions(
     application: Application, system_database: SystemDatabase, plants: Plants, password_hash: str
 ) -> None:

@@ -152,13 +152,7 @@ def test_an_unforeseen_failure_tells_the_user_only_an_id(
 def test_a_missing_database_is_a_503_with_retry_after(
     settings: Settings, app_database: AppDatabase, system_database: SystemDatabase, plants: Plants
 ) -> None:
-    away = AppDatabase(
-        Pool(
-            "postgresql://iiot_app:none@127.0.0.1:9/none",
-            name="away",
-            options=PoolOptions(size=1, wait_s=0.1, connect_timeout_s=1, statement_timeout_s=1),
-        )
-    )
+    away = AppDatabase(_pool_without_server())
     with running_application(settings, app_database, system_database) as running:
         token = sign_in(running.app, "alice").token
     with running_application(settings, away, system_database) as running:
@@ -167,6 +161,24 @@ def test_a_missing_database_is_a_503_with_retry_after(
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.get_json()["type"] == "urn:iiot:problem:database-unavailable"
     assert "127.0.0.1" not in answer.get_data(as_text=True)
+
+
+def test_readings_are_answered_503_while_they_cannot_be_stored(
+    settings: Settings, app_database: AppDatabase, system_database: SystemDatabase, plants: Plants
+) -> None:
+    with running_application(settings, app_database, system_database) as running:
+        token = sign_in(running.app, "alice").token
+    away = SystemDatabase(_pool_without_server())
+    with running_application(settings, app_database, away) as running:
+        body = {"readings": [{"device_id": "P-1", "metric": "flow", "value": 1}]}
+        answer = Client(running.app, token).post("telemetry", json=body)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+
+
+def _pool_without_server() -> Pool:
+    options = PoolOptions(size=1, wait_s=0.1, connect_timeout_s=1, statement_timeout_s=1)
+    return Pool("postgresql://nobody:none@127.0.0.1:9/none", name="away", options=options)
 
 
 def test_answers_are_not_cached_nor_sniffed(client: SignedIn) -> None:

@@ -39,6 +39,8 @@ ELSEWHERE = {
     "/api/v1/auth/refresh",
     "/api/v1/auth/logout",
     "/api/v1/auth/password",
+    "/",
+    "/console/<path:name>",
     "/health",
     "/health/live",
     "/health/ready",

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import psycopg2
 import pytest
+from psycopg2 import sql
 
 from storage.pool import AppDatabase, SystemDatabase
 from tests.people import Plants
@@ -32,8 +33,8 @@ def catalogue(owner_url: str, system_database: SystemDatabase) -> Iterator[psyco
             yield cursor
 
 
-def _rows(cursor: psycopg2.extensions.cursor, sql: str, *params: object) -> Rows:
-    cursor.execute(sql, params)
+def _rows(cursor: psycopg2.extensions.cursor, query: str, *params: object) -> Rows:
+    cursor.execute(query, params)
     return cursor.fetchall()
 
 
@@ -165,27 +166,43 @@ def filled(system_database: SystemDatabase, plants: Plants, owner_url: str) -> l
     """At least one row of plant A in every tenant table; their names."""
     tenant = {"t": plants.plant_a, "u": plants.user_ids["alice"]}
     inserts = [
-        "INSERT INTO api_keys (tenant_id, user_id, name, prefix, key_hash)"
-        " VALUES (%(t)s, %(u)s, 'k', 'p', sha256('x'))",
+        (
+            "INSERT INTO api_keys (tenant_id, user_id, name, prefix, key_hash)"
+            " VALUES (%(t)s, %(u)s, 'k', 'p', sha256('x'))"
+        ),
         "INSERT INTO audit_logs (tenant_id, actor, action) VALUES (%(t)s, 'alice', 'login')",
         "INSERT INTO devices (tenant_id, device_id, name) VALUES (%(t)s, 'D', 'D')",
         "INSERT INTO metrics (tenant_id, device_key, name) SELECT tenant_id, device_key, 'm' FROM devices",
-        "INSERT INTO telemetry (observed_at, value, received_at, ingest_seq, metric_id, tenant_id, quality)"
-        " SELECT now(), 1, now(), 1, metric_id, tenant_id, 192 FROM metrics",
-        "INSERT INTO latest_values (metric_id, tenant_id, observed_at, value, quality, received_at)"
-        " SELECT metric_id, tenant_id, now(), 1, 192, now() FROM metrics",
-        "INSERT INTO dead_letters (tenant_id, source, topic, reason, detail, payload, payload_bytes,"
-        " fingerprint, received_at, last_received_at)"
-        " VALUES (%(t)s, 'mqtt', 't', 'r', 'd', 'p', 1, sha256('x'), now(), now())",
-        "INSERT INTO device_events (tenant_id, device_key, kind, payload, fingerprint, received_at)"
-        " SELECT tenant_id, device_key, 'alert', '{}', sha256('x'), now() FROM devices",
+        (
+            "INSERT INTO telemetry (observed_at, value, received_at, ingest_seq, metric_id, tenant_id,"
+            " quality) SELECT now(), 1, now(), 1, metric_id, tenant_id, 192 FROM metrics"
+        ),
+        (
+            "INSERT INTO latest_values (metric_id, tenant_id, observed_at, value, quality, received_at)"
+            " SELECT metric_id, tenant_id, now(), 1, 192, now() FROM metrics"
+        ),
+        (
+            "INSERT INTO dead_letters (tenant_id, source, topic, reason, detail, payload, payload_bytes,"
+            " fingerprint, received_at, last_received_at)"
+            " VALUES (%(t)s, 'mqtt', 't', 'r', 'd', 'p', 1, sha256('x'), now(), now())"
+        ),
+        (
+            "INSERT INTO device_events (tenant_id, device_key, kind, payload, fingerprint, received_at)"
+            " SELECT tenant_id, device_key, 'alert', '{}', sha256('x'), now() FROM devices"
+        ),
         "INSERT INTO rules (tenant_id, name, severity, condition) VALUES (%(t)s, 'r', 'high', '{}')",
-        "INSERT INTO alerts (tenant_id, device_key, severity, message, raised_at)"
-        " SELECT tenant_id, device_key, 'high', 'm', now() FROM devices",
-        "INSERT INTO alert_events (tenant_id, alert_id, kind, observed_at)"
-        " SELECT tenant_id, alert_id, 'raised', now() FROM alerts",
-        "INSERT INTO notification_outbox (tenant_id, alert_event_id, channel_id, body)"
-        " SELECT tenant_id, alert_event_id, gen_random_uuid(), 'b' FROM alert_events",
+        (
+            "INSERT INTO alerts (tenant_id, device_key, severity, message, raised_at)"
+            " SELECT tenant_id, device_key, 'high', 'm', now() FROM devices"
+        ),
+        (
+            "INSERT INTO alert_events (tenant_id, alert_id, kind, observed_at)"
+            " SELECT tenant_id, alert_id, 'raised', now() FROM alerts"
+        ),
+        (
+            "INSERT INTO notification_outbox (tenant_id, alert_event_id, channel_id, body)"
+            " SELECT tenant_id, alert_event_id, gen_random_uuid(), 'b' FROM alert_events"
+        ),
     ]
     with system_database.transaction() as cursor:
         for insert in inserts:
@@ -193,31 +210,27 @@ def filled(system_database: SystemDatabase, plants: Plants, owner_url: str) -> l
     with closing(psycopg2.connect(owner_url)) as connection, connection.cursor() as cursor:
         tables = _tenant_tables(cursor)
         for table in tables:
-            ((count,),) = _rows(cursor, f'SELECT count(*) FROM "{table}"')
-            assert isinstance(count, int)
-            assert count > 0, f"fill {table} here, so that hiding it is seen"
+            assert _count(cursor, table) > 0, f"fill {table} here, so that hiding it is seen"
     return tables
 
 
-def _visible(database: AppDatabase, tables: list[str], tenant_id: int | None) -> dict[str, int]:
-    seen = {}
-    with database._pool.connection() as connection:
-        for table in tables:
-            with connection.cursor() as cursor:
-                setting = "" if tenant_id is None else str(tenant_id)
-                cursor.execute(
-                    f"SELECT set_config('app.tenant_id', %s, true); SELECT count(*) FROM \"{table}\"",
-                    (setting,),
-                )
-                ((seen[table],),) = cursor.fetchall()
-    return seen
+def _count(cursor: psycopg2.extensions.cursor, table: str) -> int:
+    cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table)))
+    ((count,),) = cursor.fetchall()
+    return int(count)
+
+
+def _visible(database: AppDatabase, tables: list[str], tenant_id: int) -> dict[str, int]:
+    with database.tenant(tenant_id) as cursor:
+        return {table: _count(cursor, table) for table in tables}
 
 
 def test_without_a_tenant_every_table_is_empty(app_database: AppDatabase, filled: list[str]) -> None:
-    assert _visible(app_database, filled, None) == dict.fromkeys(filled, 0)
     with app_database._pool.connection() as connection, connection.cursor() as cursor:
-        for table in filled:
-            assert _rows(cursor, f'SELECT count(*) FROM "{table}"') == [(0,)], table
+        # Both as a new connection has it, and as the end of a transaction leaves it behind.
+        for table in filled * 2:
+            assert _count(cursor, table) == 0, table
+            cursor.execute("SELECT set_config('app.tenant_id', '1', true)")
 
 
 def test_a_tenant_sees_its_own_rows_and_no_others(

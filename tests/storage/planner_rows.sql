@@ -1,0 +1,19 @@
+-- Rows for test_queries_explain.py: many tenants of some size, so that the planner has a choice to make.
+SELECT ensure_telemetry_partitions('2025-12-30', '2026-01-03');
+INSERT INTO tenants (slug, name) SELECT 'tenant-' || i, 'T' FROM generate_series(1, 100) i;
+INSERT INTO users (tenant_id, email, password_hash)
+SELECT tenant_id, i || '@example.com', '' FROM tenants, generate_series(1, 20) i;
+INSERT INTO roles (tenant_id, name) SELECT tenant_id, 'role-' || i FROM tenants, generate_series(1, 20) i;
+INSERT INTO user_roles (tenant_id, user_id, role_id)
+SELECT tenant_id, user_id, role_id FROM users JOIN roles USING (tenant_id) WHERE roles.name = 'role-1';
+INSERT INTO devices (tenant_id, device_id, name)
+SELECT tenant_id, 'D-' || i, 'D' FROM generate_series(1, 50) i, tenants;
+INSERT INTO metrics (tenant_id, device_key, name)
+SELECT tenant_id, device_key, 'm' || i FROM devices, generate_series(1, 3) i;
+INSERT INTO latest_values (metric_id, tenant_id, observed_at, value, quality, received_at)
+SELECT metric_id, tenant_id, now(), 1, 192, now() FROM metrics;
+INSERT INTO dead_letters (
+    tenant_id, source, topic, reason, detail, payload, payload_bytes, fingerprint, received_at, last_received_at
+)
+SELECT tenant_id, 'mqtt', 't', 'r', 'd', '', 0, sha256(i::text::bytea), now(), now()
+FROM generate_series(1, 100) i, tenants;
