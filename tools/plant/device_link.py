@@ -93,9 +93,8 @@ class DeviceLink:
             self._publish("telemetry", encoded(kept))
 
     def raise_alert(self, payload: dict[str, Any]) -> None:
-        """Publish an alert that the device raises itself."""
-        if self.is_online:
-            self._publish("alerts", encoded(payload))
+        """Publish an alert that the device raises itself; without a connection it waits for one."""
+        self._publish("alerts", encoded(payload))
 
     def publish_as(self, topic: str, payload: bytes, on_answer: Callable[[str], None]) -> None:
         """Publish to any topic and hand over the broker's answer; how a spoofing device behaves."""
