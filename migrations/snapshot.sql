@@ -32,7 +32,7 @@ SELECT line FROM (
         SELECT r.relname, x.grantee::regrole::text AS grantee,
                string_agg(x.privilege_type, ',' ORDER BY x.privilege_type) AS privileges
         FROM relations r, aclexplode(r.relacl) x
-        WHERE x.grantee <> 0 AND x.grantee::regrole::text ~ '^iiot_'
+        WHERE x.grantee <> 0 AND x.grantee::regrole::text IN ('iiot_app', 'iiot_system')
         GROUP BY r.relname, x.grantee
     ) g
     UNION ALL
