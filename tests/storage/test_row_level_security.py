@@ -142,7 +142,8 @@ def test_the_roles_are_what_the_policies_count_on(catalogue: psycopg2.extensions
     assert owned == []
     member_of = _rows(
         catalogue,
-        "SELECT 1 FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member WHERE r.rolname IN ('iiot_app', 'iiot_system')",
+        "SELECT 1 FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member"
+        " WHERE r.rolname IN ('iiot_app', 'iiot_system')",
     )
     assert member_of == []
 
