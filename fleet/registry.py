@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import orjson
-from psycopg2.extensions import cursor as Cursor
 
 from domain.errors import Conflict, FieldError, NotFound, RuleBroken
 from domain.identifier import is_device_id
 from domain.metric import MetricKind
 from domain.unit import MAX_UNIT_CHARS, canonical
 from storage import devices
-from storage.pool import AppDatabase
+from storage.pool import AppDatabase, Cursor
 from storage.remembered import Remembered
 
 MAX_METADATA_BYTES = 16_384
