@@ -1,4 +1,4 @@
-"""The API with the real ingest behind it; only what has no part in it is left out: broker, Redis, sockets."""
+"""The API with the real ingest behind it; left out are the broker, the sockets and, unless given, Redis."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from api.history import History
 from api.passwords import Passwords
 from api.sessions import Sessions
 from api.tokens import Tokens
+from cache import LatestCache
 from domain.reading import LatestValue, StoredReadings
 from fleet.registry import Registry
 from ingest.batch import Intake
@@ -39,6 +40,9 @@ class CacheAway:
 
     def advance(self, updates: Iterable[tuple[int, int, LatestValue]]) -> None:
         return None
+
+
+CACHE_AWAY = CacheAway()
 
 
 class NobodyListens:
@@ -80,7 +84,11 @@ class Application:
 
 @contextmanager
 def running_application(
-    settings: Settings, app_database: AppDatabase, system_database: SystemDatabase
+    settings: Settings,
+    app_database: AppDatabase,
+    system_database: SystemDatabase,
+    *,
+    latest: LatestCache | CacheAway = CACHE_AWAY,
 ) -> Iterator[Application]:
     """The API on a plain Flask application, with the writer thread running."""
     layout = TopicLayout(settings.mqtt.topic_root)
@@ -100,7 +108,7 @@ def running_application(
         buffer=buffer,
         intake=Intake(known, limits, layout, settings.mqtt.client_id),
         options=WriterOptions(ingest.batch_messages, ingest.batch_bytes, linger_s=0.0),
-        latest=CacheAway(),
+        latest=latest,
         audience=NobodyListens(),
         heartbeats=Heartbeats(),
     )
@@ -128,7 +136,7 @@ def running_application(
             layout=layout,
             commit_wait_s=ingest.commit_wait_s,
         ),
-        latest=CacheAway(),
+        latest=latest,
         health=health,
     )
     register_api(app, services)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -145,6 +146,38 @@ def test_a_device_id_is_given_once_even_after_retirement(client: SignedIn) -> No
     answer = alice.post("devices", json=_pump("once"))
     assert answer.status_code == 409
     assert answer.get_json()["detail"] == "once belongs to a retired device"
+
+
+def test_of_many_who_add_the_same_device_at_once_one_succeeds(client: SignedIn) -> None:
+    alice = client("alice")
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda _: alice.post("devices", json=_pump("race")).status_code, range(8)))
+    assert sorted(answers) == [201] + [409] * 7
+
+
+def test_moving_and_retiring_devices_at_once_never_waits_in_a_circle(client: SignedIn) -> None:
+    alice = client("alice")
+    _create(alice, "root")
+    for number in range(6):
+        _create(alice, f"leaf-{number}", parent_device_id="root")
+
+    def change(number: int) -> int:
+        if number == 3:
+            return alice.delete("devices/root").status_code
+        moved = {"name": "Leaf", "parent_device_id": f"leaf-{(number + 1) % 6}"}
+        return alice.put(f"devices/leaf-{number}", json=moved).status_code
+
+    with ThreadPoolExecutor(6) as threads:
+        assert set(threads.map(change, range(6))) <= {200, 204, 422}
+    parents = {
+        item["device_id"]: item["parent_device_id"]
+        for item in alice.get("devices?name=leaf&limit=100").get_json()["items"]
+    }
+    for device_id in parents:
+        above: str | None = device_id
+        for _ in range(7):
+            above = parents.get(above) if above else None
+        assert above is None
 
 
 def test_replacing_a_device_changes_what_is_said_and_keeps_metrics(client: SignedIn) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2 import sql
 
 from analytics_sql import HERE, Statement, load_statements
 from storage.pool import SystemDatabase
@@ -102,9 +103,10 @@ def test_a_statement_is_planned_with_the_index_it_names(
         cursor.execute("SELECT set_config('app.tenant_id', '1', true)")
         for method in ("seqscan", "hashjoin", "mergejoin"):
             cursor.execute("SELECT set_config(%s, 'off', true)", (f"enable_{method}",))
+        explain = sql.SQL("EXPLAIN (FORMAT JSON, COSTS OFF) {}").format(sql.SQL(statement.sql))
         plans = []
         for params in _variants(statement):
-            cursor.execute(f"EXPLAIN (FORMAT JSON, COSTS OFF) {statement.sql}", params)
+            cursor.execute(explain, params)
             plans += cursor.fetchall()
         if statement.index is None:
             return
