@@ -257,7 +257,9 @@ class Realtime:
                 transport.close(wait=False)
 
     def _transports(self) -> dict[str, Any]:
-        return dict(self._socketio.server.eio.sockets) if self._socketio.server else {}
+        """The open transports; engine.io drops closed ones from its table only now and then."""
+        sockets = self._socketio.server.eio.sockets if self._socketio.server else {}
+        return {sid: transport for sid, transport in dict(sockets).items() if not transport.closed}
 
 
 def _sid() -> str:

@@ -148,9 +148,12 @@ def site(few_sockets: Settings) -> Iterator[Site]:
     realtime.start()
     site = Site(f"http://127.0.0.1:{server.server_port}", realtime, people)
     yield site
-    for client in site.clients:
-        client.disconnect()
     realtime.stop(3)
+    assert until(lambda: not any(client.connected for client in site.clients))
+    for client in site.clients:
+        if client.eio.ws is not None:
+            client.eio.ws.shutdown()
+        client.eio.http.close()
     server.shutdown()
     thread.join(3)
     server.server_close()
