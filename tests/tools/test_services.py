@@ -131,7 +131,7 @@ def test_both_brokers_grant_the_same_rights() -> None:
     assert fallback["publish_acl"]["default/P-101"] == [
         f"iiot/v1/default/P-101/{topic}" for topic in ("telemetry", "status", "alerts", "commands/+/response")
     ]
-    assert fallback["subscribe_acl"]["default/P-101"] == ["iiot/v1/default/P-101/commands/+"]
+    assert fallback["acl"]["default/P-101"] == ["iiot/v1/default/P-101/commands/+"]
     assert "$SYS/#" not in fallback["publish_acl"]["platform"]
 
 
