@@ -87,7 +87,7 @@ def test_the_broker_keeps_what_it_confirmed() -> None:
         "allow_anonymous false",
         "persistence true",
         "autosave_interval 1",
-        "max_queued_messages 0",
+        "max_queued_messages 1000000000",
         "max_queued_bytes 1000",
         "max_inflight_messages 0",
         "persistent_client_expiration 14d",

@@ -102,12 +102,15 @@ def test_a_device_reaches_only_its_own_topics(cluster: Cluster) -> None:
     platform.on_message = lambda _client, _data, message: heard.append(message.topic)
     platform.subscribe("iiot/v1/#", qos=1)
     device = client(url, "default/P-101", users["default/P-101"])
+    cuts: list[object] = []
+    device.on_disconnect = lambda *arguments: cuts.append(arguments)
     for topic in ("default/P-102/telemetry", "default/P-101/commands/7", "default/P-101/other"):
         device.publish(f"iiot/v1/{topic}", "{}", qos=1)
     device.publish("iiot/v1/default/P-101/commands/7/response", "{}", qos=1)
     device.publish("iiot/v1/default/P-101/telemetry", "{}", qos=1)
     eventually(lambda: "iiot/v1/default/P-101/telemetry" in heard)
     assert heard == ["iiot/v1/default/P-101/commands/7/response", "iiot/v1/default/P-101/telemetry"]
+    assert cuts == [], "a denied publish does not cost the connection"
     for one in (platform, device):
         one.disconnect()
         one.loop_stop()
