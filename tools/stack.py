@@ -355,19 +355,25 @@ def run(stack: Stack, words: Sequence[str]) -> int:
     return COMMANDS[name](stack, arguments)
 
 
-def main() -> int:
-    """Run one command of `./run`; return its exit code."""
-    words = sys.argv[1:]
-    stack = Stack(os.environ)
-    if words and words[0].startswith("--started="):
-        stack.started = float(words.pop(0).partition("=")[2])
+def guarded(stack: Stack, words: Sequence[str]) -> int:
+    """Run the words of the command line; what the user can put right becomes a sentence and exit code 1."""
     try:
         return run(stack, words)
     except (ServiceError, AlreadyRunning) as error:
         print(f"\n{error}" if stack.in_step else error, file=sys.stderr)
         return 1
     except (Interrupted, KeyboardInterrupt):
+        print("\nInterrupted.", file=sys.stderr)
         return 130
+
+
+def main() -> int:
+    """Run what the command line asks for; return the exit code."""
+    words = sys.argv[1:]
+    stack = Stack(os.environ)
+    if words and words[0].startswith("--started="):
+        stack.started = float(words.pop(0).partition("=")[2])
+    return guarded(stack, words)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def test_the_broker_keeps_what_it_confirmed() -> None:
         "allow_anonymous false",
         "persistence true",
         "autosave_interval 1",
-        "max_queued_messages 0",
+        "max_queued_messages 1000000000",
         "max_queued_bytes 1000",
         "max_inflight_messages 0",
         "persistent_client_expiration 14d",
@@ -131,7 +131,7 @@ def test_both_brokers_grant_the_same_rights() -> None:
     assert fallback["publish_acl"]["default/P-101"] == [
         f"iiot/v1/default/P-101/{topic}" for topic in ("telemetry", "status", "alerts", "commands/+/response")
     ]
-    assert fallback["subscribe_acl"]["default/P-101"] == ["iiot/v1/default/P-101/commands/+"]
+    assert fallback["acl"]["default/P-101"] == ["iiot/v1/default/P-101/commands/+"]
     assert "$SYS/#" not in fallback["publish_acl"]["platform"]
 
 

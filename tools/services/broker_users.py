@@ -78,4 +78,4 @@ def amqtt_acl(names: Iterable[str]) -> dict[str, dict[str, list[str]]]:
         else:
             publish[name] = [f"{TOPIC_ROOT}/{name}/{topic}" for topic in DEVICE_TOPICS["write"]]
             subscribe[name] = [f"{TOPIC_ROOT}/{name}/{topic}" for topic in DEVICE_TOPICS["read"]]
-    return {"publish_acl": publish, "subscribe_acl": subscribe, "receive_acl": subscribe}
+    return {"publish_acl": publish, "acl": subscribe}

@@ -28,6 +28,8 @@ PREFERRED_PORT = 1883
 START_TIMEOUT_S = 15.0
 MAX_PAYLOAD_BYTES = 262_144
 PACKET_HEADROOM_BYTES = 4_096  # topic, properties and header beside the largest payload
+# Not 0, which means no limit too, but makes Mosquitto 2.0 cut a connection after every denied publish.
+NO_MESSAGE_LIMIT = 1_000_000_000
 DEFAULT_MAX_QUEUED_BYTES = 512 * 1024 * 1024
 DEGRADED = (
     "WARNING: no Mosquitto 2 here ({reason}): using the Python fallback broker. It speaks MQTT 3.1.1 only, "
@@ -123,7 +125,7 @@ def configuration(port: int, *, max_queued_bytes: int) -> str:
             "persistence_location ./",
             "autosave_interval 1",
             "persistent_client_expiration 14d",
-            "max_queued_messages 0",
+            f"max_queued_messages {NO_MESSAGE_LIMIT}",
             f"max_queued_bytes {max_queued_bytes}",
             "max_inflight_messages 0",
             f"max_packet_size {MAX_PAYLOAD_BYTES + PACKET_HEADROOM_BYTES}",
