@@ -19,13 +19,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from tqdm import tqdm
 
-from tools.plant.broker import Broker, BrokerUnreachable, broker_of, connected
+from tools.plant.broker import WINDOW_MESSAGES, Broker, BrokerUnreachable, broker_of, connected
 from tools.plant.reports import encoded
 from tools.recording import Channel, Recording, RecordingRefused, Row, open_recording
 from tools.services.child import ServiceError
 
-# Rows on their way to the broker before the next one waits for an acknowledgement.
-WINDOW = 200
 _STALLED_S = 60.0
 
 SKAB = (
@@ -141,7 +139,7 @@ class Replay:
                 if speed:
                     self._drive_until(began_s + (row.ts_ms - recorded_from) / 1000 / speed)
                 self._publish(Row(row.ts_ms + moved_by_ms, row.values))
-                self._drive_until_fewer_than(WINDOW)
+                self._drive_until_fewer_than(WINDOW_MESSAGES)
                 bar.update()
             self._drive_until_fewer_than(1)
         self._result.readings = len(self._checksum)
@@ -229,7 +227,6 @@ def replay(
     if first is None or last is None:
         raise RecordingRefused(f"{recording.path} holds no row with a time and a number")
     _, client = connected(broker, f"replay-{secrets.token_hex(6)}")
-    client.max_inflight_messages_set(WINDOW)
     moved_by_ms = 0
     if not keep_time:
         moved_by_ms = shift_ms((first, last), now_ms=int(time.time() * 1000), speed=speed)

@@ -13,6 +13,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from tools.services.environment import variable
 
+# Messages that a client has on their way before it waits for acknowledgements.
+WINDOW_MESSAGES = 200
 _KEEPALIVE_S = 30
 _CONNECT_TIMEOUT_S = 5.0
 
@@ -54,6 +56,7 @@ class Broker:
             client.username_pw_set(username, password)
         if self.is_tls:
             client.tls_set(ca_certs=self.ca_file, tls_version=ssl.PROTOCOL_TLS_CLIENT)
+        client.max_inflight_messages_set(WINDOW_MESSAGES)
         client.connect_timeout = _CONNECT_TIMEOUT_S
         return client
 

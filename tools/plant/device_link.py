@@ -44,6 +44,7 @@ class DeviceLink:
         *,
         device_id: str,
         topic_root: str,
+        client_id: str,
         username: str | None,
         password: str | None,
         on_command: Callable[[str, dict[str, Any]], dict[str, Any]],
@@ -62,7 +63,6 @@ class DeviceLink:
         self._watched: dict[int, Callable[[str], None]] = {}
         self._failures = 0
         self._has_own_user = username is not None
-        client_id = (username or f"demo/{device_id}").replace("/", "-")
         self.client = broker.client(client_id, username=username, password=password)
         self.client.will_set(f"{self._root}/status", OFFLINE, qos=1, retain=True)
         self.client.on_connect = self._connected

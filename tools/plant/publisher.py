@@ -120,6 +120,7 @@ class Publisher:
             self._broker,
             device_id=device_id,
             topic_root=self._root,
+            client_id=f"{tenant}-{device_id}",
             username=username,
             password=demo_password(device_secret, username) if username else None,
             on_command=self._desk.command,
