@@ -36,6 +36,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha1
 from typing import Any
@@ -63,6 +64,43 @@ _GROUPS_PER_CALL = 1000
 
 class CacheUnavailable(Exception):
     """Redis cannot be used at the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """What a Redis says about itself; `max_memory_bytes` is 0 where nothing bounds it."""
+
+    version: str
+    max_memory_bytes: int
+    eviction_policy: str
+    answer_s: float
+
+
+def probe(settings: RedisSettings, *, timeout_s: float = 3.0) -> RedisFacts:
+    """Look at the Redis of the settings over a connection of its own, for the doctor.
+
+    Raises:
+        CacheUnavailable: it cannot be reached, refuses the login or is no Redis; the text says which.
+    """
+    try:
+        with redis.Redis.from_url(
+            settings.url.get_secret_value(),
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        ) as server:
+            server_part, memory_part = server.info("server"), server.info("memory")
+            asked_at = time.monotonic()
+            server.ping()
+            return RedisFacts(
+                version=str(server_part["redis_version"]),
+                max_memory_bytes=int(memory_part["maxmemory"]),
+                eviction_policy=str(memory_part["maxmemory_policy"]),
+                answer_s=time.monotonic() - asked_at,
+            )
+    except (redis.exceptions.RedisError, OSError, KeyError, ValueError) as error:
+        raise CacheUnavailable(str(error) or type(error).__name__) from error
 
 
 class _State(Enum):

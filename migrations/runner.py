@@ -40,11 +40,12 @@ class Migration:
 
 @dataclass(frozen=True, slots=True)
 class MigrationState:
-    """Which migrations the database has and lacks."""
+    """Which migrations the database has and lacks; `changed` ones have another text than was applied."""
 
     applied: list[int]
     pending: list[int]
     unknown: list[int]
+    changed: list[int]
 
 
 def migrations() -> list[Migration]:
@@ -112,12 +113,15 @@ def migration_state(owner_url: str) -> MigrationState:
         with connection.cursor() as cursor:
             cursor.execute("SELECT to_regclass('public.schema_migrations')")
             (table,) = cursor.fetchone() or (None,)
-        applied = sorted(_read_applied(connection)) if table else []
-    known = [item.version for item in migrations()]
+        applied = _read_applied(connection) if table else {}
+    known = {item.version: item.checksum for item in migrations()}
     return MigrationState(
-        applied=applied,
+        applied=sorted(applied),
         pending=[version for version in known if version not in applied],
-        unknown=[version for version in applied if version not in known],
+        unknown=sorted(version for version in applied if version not in known),
+        changed=sorted(
+            version for version, checksum in applied.items() if known.get(version, checksum) != checksum
+        ),
     )
 
 
