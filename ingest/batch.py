@@ -17,7 +17,7 @@ import orjson
 from domain.identifier import is_device_id
 from domain.metric import MetricKind, metric_name
 from domain.reading import QUALITY_OF_WORD, Quality
-from domain.unit import UnitMismatch, canonical, converter
+from domain.unit import MAX_UNIT_CHARS, UnitMismatch, canonical, converter
 from ingest.buffer import Item, Message, Submission
 from ingest.decode import (
     Record,
@@ -303,17 +303,19 @@ class Batch:
         if value.__class__ is bool:
             number = 1.0 if value else 0.0
         elif value.__class__ is int or value.__class__ is float:
-            number = float(value)
+            number = _double(value)
         elif value is None:
             raise Refused("null_value", "null is no value; leave the metric out, or send its quality as bad")
         else:
             raise Refused(
                 "wrong_type", f"a value is a number, or true or false, not {value.__class__.__name__}"
             )
+        if not math.isfinite(number):
+            raise Refused("not_finite", "the value is too large for double precision, or no number")
         code = self._quality(quality, name)
-        spelling = unit.get(name) if unit.__class__ is dict else unit
-        if spelling is not None and (spelling.__class__ is not str or len(spelling) > 32):
-            raise Refused("invalid_unit", "a unit is text of at most 32 characters")
+        spelling = _spelling(unit, name)
+        if spelling is not None and _unit_symbol(spelling) is None:
+            raise Refused("invalid_unit", f"a unit is printable text of at most {MAX_UNIT_CHARS} characters")
         metric = device.metrics.get(name) or self._unknown_metric(device, name, value, spelling)
         if value.__class__ is bool and metric.kind is not MetricKind.STATE:
             raise Refused(
@@ -338,7 +340,7 @@ class Batch:
             raise Refused("invalid_quality", 'quality is "good", "uncertain" or "bad"')
         return int(code)
 
-    def _unknown_metric(self, device: DeviceRef, name: Any, value: Any, spelling: str | None) -> MetricRef:
+    def _unknown_metric(self, device: DeviceRef, name: Any, value: Any, spelling: Any) -> MetricRef:
         checked = metric_name(name)
         if checked is None:
             raise Refused("invalid_metric_name", "a metric name has 1 to 64 printable characters")
@@ -352,7 +354,7 @@ class Batch:
                 "too_many_metrics", f"the device has {self._limits.metrics_per_device} metrics already"
             )
         kind = MetricKind.STATE if value.__class__ is bool else MetricKind.GAUGE
-        self._register(device, [(checked, canonical(spelling or ""), kind)])
+        self._register(device, [(checked, _unit_symbol(spelling or "") or "", kind)])
         return device.metrics[checked]
 
     def _register_ahead(self, device: DeviceRef, record: Record) -> None:
@@ -367,8 +369,10 @@ class Batch:
                 or metric_name(name) != name
             ):
                 continue
-            spelling = record.unit.get(name) if record.unit.__class__ is dict else record.unit
-            unit = canonical(spelling) if spelling.__class__ is str and len(spelling) <= 32 else ""
+            spelling = _spelling(record.unit, name)
+            unit = "" if spelling is None else _unit_symbol(spelling)
+            if unit is None:
+                continue
             new.append((name, unit, MetricKind.STATE if value.__class__ is bool else MetricKind.GAUGE))
         if new and len(device.metrics) + len(new) <= self._limits.metrics_per_device:
             self._register(device, new)
@@ -520,6 +524,28 @@ def newest_places(columns: ReadingColumns, unstored: Mapping[int, float]) -> lis
     if unstored:
         return [place for place in newest.values() if place not in unstored]
     return list(newest.values())
+
+
+def _spelling(unit: Any, name: str) -> Any:
+    """What the payload says about the unit of a metric; None where it says nothing."""
+    spelling = unit.get(name) if unit.__class__ is dict else unit
+    return None if spelling == "" else spelling
+
+
+def _unit_symbol(spelling: Any) -> str | None:
+    """The unit in its one spelling, or None for what cannot be a unit."""
+    if spelling.__class__ is not str or len(spelling) > MAX_UNIT_CHARS:
+        return None
+    symbol = canonical(spelling)
+    return symbol if symbol.isprintable() and len(symbol) <= MAX_UNIT_CHARS else None
+
+
+def _double(value: float) -> float:
+    """The number as double precision has it; infinite where it is too large for that."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def _payload_hash(message: Message) -> bytes:

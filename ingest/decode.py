@@ -21,6 +21,9 @@ _MAX_US = 253_402_300_799_999_999
 # A number of seconds since 1970 for any day between 2001 and 2100, taken as milliseconds, is in early 1970.
 _SECONDS_SUSPECTED = range(1_000_000_000, 4_102_444_800)
 
+# A colon after white space: a key that is not followed by `":`.
+_GAPS = (b" :", b"\t:", b"\n:", b"\r:")
+
 _RESERVED = ("ts", "quality", "unit")
 
 
@@ -85,7 +88,7 @@ def timestamp_us(ts: Any) -> int:
     observed_at_us: int
     if ts.__class__ is int:
         observed_at_us = ts * 1000
-    elif ts.__class__ is float and math.isfinite(ts):
+    elif ts.__class__ is float and math.isfinite(ts * 1000):
         observed_at_us = round(ts * 1000)
     elif ts.__class__ is str:
         parsed = _parse_rfc3339(ts) if len(ts) <= 64 else None
@@ -94,6 +97,8 @@ def timestamp_us(ts: Any) -> int:
                 "invalid_timestamp", f"ts {ts[:64]!r} is not RFC 3339 with an offset, such as ...Z"
             )
         observed_at_us = parsed
+    elif ts.__class__ is float:
+        raise Undecodable("invalid_timestamp", f"ts {ts!r} is no time")
     else:
         raise Undecodable(
             "invalid_timestamp", f"ts is a number of milliseconds or RFC 3339 text, not {_kind(ts)}"
@@ -127,7 +132,7 @@ def _record(item: Any) -> Record:
 @lru_cache(maxsize=4096)
 def _parse_rfc3339(text: str) -> int | None:
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text.upper())  # RFC 3339 allows a small t and z
         if moment.tzinfo is None or len(text) < 17:
             return None
         since_1970 = moment - datetime(1970, 1, 1, tzinfo=UTC)
@@ -147,9 +152,9 @@ def _check_keys(payload: bytes, expected: int) -> None:
     """Refuse duplicate keys, which the parser passes over.
 
     In JSON as it is usually written every key is followed by `":`. Where that count is not what the decoded
-    shape has, the text is looked at closely.
+    shape has, or white space before a colon could hide a key from it, the text is looked at closely.
     """
-    if payload.count(b'":') != expected:
+    if payload.count(b'":') != expected or any(gap in payload for gap in _GAPS):
         _refuse_duplicate_keys(payload)
 
 
