@@ -27,7 +27,8 @@ class Stream:
 
     def is_untimed(self, index: int) -> bool:
         """Tell whether a message carries no time; the turns pass over the devices evenly."""
-        return (index + index // len(self.devices)) % UNTIMED_EVERY == UNTIMED_EVERY - 1
+        turn, place = divmod(index, len(self.devices))
+        return (turn + place) % UNTIMED_EVERY == UNTIMED_EVERY - 1
 
     def payload(self, index: int) -> bytes:
         """Return a message's payload."""
