@@ -255,6 +255,7 @@ class MqttClient:
         self._is_draining = False
         self._paused_ping_at = 0.0
         self._had_session = False
+        self._received_at_us = 0
 
     # Used by other threads --------------------------------------------------------------------------
 
@@ -400,7 +401,10 @@ class MqttClient:
         if not found:
             return
         messages_received.inc(len(found))
-        received_at_us = time.time_ns() // 1000
+        # A microsecond apart and never back: of two readings without a time of their own, the second would
+        # otherwise have the key of the first and be refused.
+        received_at_us = max(time.time_ns() // 1000, self._received_at_us + 1)
+        self._received_at_us = received_at_us + len(found) - 1
         epoch = self._epoch
         self._intake.accept(
             [
@@ -411,9 +415,9 @@ class MqttClient:
                     payload=publish.payload,
                     is_redelivery=publish.is_redelivery,
                     is_retained=publish.is_retained,
-                    received_at_us=received_at_us,
+                    received_at_us=received_at_us + place,
                 )
-                for publish in found
+                for place, publish in enumerate(found)
                 if not self._is_own(publish)
             ]
         )

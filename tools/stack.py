@@ -229,7 +229,7 @@ class Stack:
         return self._run_fresh(folder, external, command, given, durable=False)
 
     def run_measurement(self, command: Sequence[str]) -> int:
-        """Run a benchmark or a chaos run on fresh, durable services in `bench/`."""
+        """Run a benchmark on fresh, durable services in `bench/`."""
         folder = self.folder / "bench"
 
         def given(urls: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
@@ -238,10 +238,10 @@ class Stack:
 
         return self._run_fresh(folder, {}, command, given, durable=True)
 
-    def run_gate(self, arguments: Sequence[str]) -> int:
-        """Run the quick checks, which need no service."""
-        command = [sys.executable, "-m", "tools.gate", *arguments]
-        return run_in_foreground(Child("gate", command, cwd=PROJECT, environment=dict(self.environ)))
+    def run_alone(self, name: str, arguments: Sequence[str]) -> int:
+        """Run a module of the project that needs no service, or starts its own."""
+        command = [sys.executable, "-m", name, *arguments]
+        return run_in_foreground(Child(name, command, cwd=PROJECT, environment=dict(self.environ)))
 
     def run_beside_services(self, command: Sequence[str]) -> int:
         """Run a command with the running instance's environment, or with services started for it."""
@@ -335,9 +335,9 @@ COMMANDS: dict[str, Command] = {
     "demo": application("demo"),
     "replay": module("tools.replay"),
     "bench": measurement("benchmarks"),
-    "chaos": measurement("tools.chaos"),
+    "chaos": lambda stack, arguments: stack.run_alone("tools.chaos", arguments),
     "fuzz": module("tools.fuzz"),
-    "gate": lambda stack, arguments: stack.run_gate(arguments),
+    "gate": lambda stack, arguments: stack.run_alone("tools.gate", arguments),
 }
 
 

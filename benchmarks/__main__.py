@@ -1,0 +1,31 @@
+"""`./run bench`: the command line."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import ingest
+
+
+def main(arguments: list[str]) -> int:
+    """Run one benchmark; print its figures, and write them as JSON where asked."""
+    parser = argparse.ArgumentParser(prog="./run bench", description=sys.modules["benchmarks"].__doc__)
+    parser.add_argument("name", choices=["ingest"])
+    parser.add_argument(
+        "--quick", action="store_true", help="a tenth of the load, once: to see that it works"
+    )
+    parser.add_argument("--only", choices=["throughput"], help="this part alone")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each throughput; the median counts")
+    parser.add_argument("--json", type=Path, help="write the figures to this file as well")
+    given = parser.parse_args(arguments)
+    options = ingest.Options(is_quick=given.quick, repeats=given.repeats, only=given.only)
+    figures = ingest.run(options)
+    print(json.dumps(figures, indent=2))
+    if given.json is not None:
+        given.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""Kill things while telemetry flows, and count what is lost: `./run chaos`."""
