@@ -37,13 +37,20 @@ class Site:
     realtime: Realtime
     people: dict[str, Principal]
     clients: list[socketio.Client] = field(default_factory=list)
+    closers: list[Callable[[], None]] = field(default_factory=list)
 
     def connect(self, token: str | None, *, query: str = "", transport: str = "websocket") -> Ear:
         ear = Ear(socketio.Client(reconnection=False))
         self.clients.append(ear.client)
         auth = None if token is None else {"token": token}
         ear.client.connect(self.address + query, auth=auth, transports=[transport], wait_timeout=5)
+        self._close_later(ear.client)
         return ear
+
+    def _close_later(self, client: socketio.Client) -> None:
+        """Have the client's sockets closed: it leaves that to the garbage collector when the server ends."""
+        parts = [(client.eio.http, "close"), (getattr(client.eio, "ws", None), "shutdown")]
+        self.closers += [getattr(part, name) for part, name in parts if part is not None]
 
     def refusal(self, token: str | None, *, query: str = "") -> str:
         """What a refused client is told."""
@@ -57,6 +64,7 @@ class Site:
                 transports=["websocket"],
                 wait_timeout=5,
             )
+        self._close_later(client)
         return " ".join(told)
 
     def reading(self, device_id: str, value: float, *, tenant_id: int = 1) -> None:
@@ -150,10 +158,8 @@ def site(few_sockets: Settings) -> Iterator[Site]:
     yield site
     realtime.stop(3)
     assert until(lambda: not any(client.connected for client in site.clients))
-    for client in site.clients:
-        if client.eio.ws is not None:
-            client.eio.ws.shutdown()
-        client.eio.http.close()
+    for close in site.closers:
+        close()
     server.shutdown()
     thread.join(3)
     server.server_close()
