@@ -39,6 +39,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha1
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -57,6 +58,7 @@ _PROBE_INTERVAL_S = 1.0
 _DISTRUST_MIN_S = 1.0
 _DISTRUST_MAX_S = 5.0
 _CALM_S = 10.0
+_SCRIPTS = Path(__file__).parent / "cache_scripts"
 _LEASE_S = 30
 _FIELDS_PER_GROUP = 500
 _GROUPS_PER_CALL = 1000
@@ -110,11 +112,11 @@ class _State(Enum):
 
 
 class _Script:
-    """A Lua script, known to the server by its SHA-1. `KEYS[1]` is the key of the generation."""
+    """A script of cache_scripts/, known to the server by its SHA-1. `KEYS[1]` is the generation's key."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
-        self.sha = sha1(source.encode(), usedforsecurity=False).hexdigest()
+    def __init__(self, name: str) -> None:
+        self.source = (_SCRIPTS / f"{name}.lua").read_text(encoding="utf-8")
+        self.sha = sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisClient:
@@ -250,7 +252,7 @@ class RedisClient:
                 with self._lock:
                     failures = self._failures
                     self._state = _State.WARMING
-                server.set(self._generation_key, _random_id())
+                server.set(self._generation_key, secrets.token_hex(8))
         except (redis.exceptions.RedisError, OSError, KeyError, ValueError) as error:
             self.distrust(type(error).__name__)
             return False
@@ -261,73 +263,9 @@ class RedisClient:
             return True
 
 
-_READ = _Script("""
-local generation = redis.call('GET', KEYS[1])
-if not generation then
-  generation = ARGV[2]
-  redis.call('SET', KEYS[1], generation)
-end
-local key = KEYS[1] .. ':' .. generation .. ':' .. ARGV[1]
-local held = redis.call('HMGET', key, '?', '*')
-if held[1] and held[2] then
-  return redis.call('HGETALL', key)
-end
-if not held[1] then
-  redis.call('HSET', key, '?', ARGV[2])
-  redis.call('EXPIRE', key, ARGV[3])
-  return ARGV[2]
-end
-return held[1]
-""")
-
-_FILL = _Script("""
-local generation = redis.call('GET', KEYS[1])
-if not generation then return 0 end
-local key = KEYS[1] .. ':' .. generation .. ':' .. ARGV[1]
-if redis.call('HGET', key, '?') ~= ARGV[2] then return 0 end
-local function observed_at(value) return tonumber(string.match(value, '^%[(%-?%d+),')) end
-for i = 4, #ARGV, 2 do
-  local held = redis.call('HGET', key, ARGV[i])
-  if not held or observed_at(held) < observed_at(ARGV[i + 1]) then
-    redis.call('HSET', key, ARGV[i], ARGV[i + 1])
-  end
-end
-redis.call('HSET', key, '*', '1')
-redis.call('EXPIRE', key, ARGV[3])
-return 1
-""")
-
-# ARGV is a sequence of groups: entry, n, n names of fields, n values.
-_ADVANCE = _Script("""
-local generation = redis.call('GET', KEYS[1])
-if not generation then return 0 end
-local function observed_at(value) return tonumber(string.match(value, '^%[(%-?%d+),')) end
-local at = 1
-while at <= #ARGV do
-  local key = KEYS[1] .. ':' .. generation .. ':' .. ARGV[at]
-  local n = tonumber(ARGV[at + 1])
-  local held = redis.call('HMGET', key, '?', unpack(ARGV, at + 2, at + 1 + n))
-  if held[1] then
-    local changed = {}
-    for i = 1, n do
-      local value = ARGV[at + 1 + n + i]
-      if not held[i + 1] or observed_at(held[i + 1]) <= observed_at(value) then
-        changed[#changed + 1] = ARGV[at + 1 + i]
-        changed[#changed + 1] = value
-      end
-    end
-    if #changed > 0 then redis.call('HSET', key, unpack(changed)) end
-  end
-  at = at + 2 + 2 * n
-end
-return 1
-""")
-
-_FORGET = _Script("""
-local generation = redis.call('GET', KEYS[1])
-if not generation then return 0 end
-return redis.call('DEL', KEYS[1] .. ':' .. generation .. ':' .. ARGV[1])
-""")
+_READ, _FILL, _ADVANCE, _FORGET = map(
+    _Script, ("read_latest", "fill_latest", "advance_latest", "forget_latest")
+)
 
 
 class LatestCache:
@@ -346,7 +284,7 @@ class LatestCache:
         self._leases.held = None
         entry = _entry(tenant_id, device_key)
         try:
-            answer = self._client.run(_READ, entry, _random_id(), _LEASE_S)
+            answer = self._client.run(_READ, entry, secrets.token_hex(8), _LEASE_S)
         except CacheUnavailable:
             cache_requests.labels("error").inc()
             return None
@@ -434,16 +372,9 @@ def _field(metric: str) -> bytes:
 
 def _packed(value: LatestValue) -> bytes:
     """A JSON array that starts with `observed_at`, where the scripts look for it."""
+    times = (value.observed_at_us, value.received_at_us)
     return orjson.dumps(
-        (
-            value.observed_at_us,
-            value.received_at_us,
-            float(value.value),
-            value.quality,
-            value.metric,
-            value.unit,
-            value.device_id,
-        )
+        (*times, float(value.value), value.quality, value.metric, value.unit, value.device_id)
     )
 
 
@@ -454,9 +385,8 @@ def _values_of(answer: list[bytes]) -> list[LatestValue]:
             observed_at_us, received_at_us, value, quality, metric, unit, device_id = orjson.loads(packed)
             if not isinstance(value, float) or not isinstance(observed_at_us, int):
                 raise TypeError("not a cached value")
-            values.append(
-                LatestValue(device_id, metric, unit, value, quality, observed_at_us, received_at_us)
-            )
+            times = (observed_at_us, received_at_us)
+            values.append(LatestValue(device_id, metric, unit, value, quality, *times))
     values.sort(key=lambda latest: latest.metric)
     return values
 
@@ -466,7 +396,3 @@ def _run_id_of(answer: bytes) -> str:
         if line.startswith(b"run_id:"):
             return line[7:].decode()
     raise redis.exceptions.ConnectionError("the server does not tell its run id")
-
-
-def _random_id() -> str:
-    return secrets.token_hex(8)

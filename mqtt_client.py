@@ -11,15 +11,13 @@ from __future__ import annotations
 import random
 import select
 import socket
-import ssl
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
-from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -30,6 +28,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from domain.errors import Unavailable
 from ingest.buffer import Item, Message, SessionLost
+from mqtt.login import DROPPED_TOPIC, UNSUPPORTED_VERSION, address, set_login
+from mqtt.packets import PacketSocket, Publish
 from observability import (
     Heartbeats,
     broker_connected,
@@ -45,12 +45,8 @@ from settings import MqttSettings
 log = get_logger("mqtt")
 
 HEARTBEAT = "mqtt network"
-_BROKER_DROPPED_TOPIC = b"$SYS/broker/publish/messages/dropped"
 _NEVER_EXPIRES = 0xFFFFFFFF
 _CONNECT_TIMEOUT_S = 5.0
-_UNSUPPORTED_VERSION = 1
-_PUBLISH = 0x30
-_PUBACK = b"\x40\x02"
 
 
 class Intake(Protocol):
@@ -71,144 +67,6 @@ class BrokerState:
     is_connected: bool
     since_s: float
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """A PUBLISH packet at QoS 0 or 1 as it came over the wire; `message_id` is 0 at QoS 0."""
-
-    topic: bytes
-    payload: bytes
-    message_id: int
-    is_redelivery: bool
-    is_retained: bool
-
-
-class PacketSocket:
-    """The socket under paho: splits what arrives into packets and keeps the PUBLISH packets for us.
-
-    paho spends some thirty microseconds and several system calls on each PUBLISH. Here they are read in large
-    pieces, and only the other packets are handed to paho, one at a time, through `recv`. What paho writes
-    is gathered until `flush`. Fewer system calls matter beyond their own cost: each gives up the
-    interpreter lock, which a busy interpreter returns late.
-    """
-
-    def __init__(self, sock: socket.socket, *, has_properties: bool) -> None:
-        self._sock = sock
-        self._has_properties = has_properties
-        self._incoming = bytearray()
-        self._serving = b""
-        self._outgoing = bytearray()
-
-    def read(self, on_other_packet: Callable[[], None]) -> list[Publish]:
-        """Read what has arrived; call `on_other_packet` for each packet that paho has to `recv`.
-
-        Raises:
-            OSError: the connection is gone, or the broker sent what is no packet.
-        """
-        try:
-            data = self._sock.recv(262_144)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return []
-        if not data:
-            raise ConnectionError("the broker closed the connection")
-        self._incoming += data
-        found: list[Publish] = []
-        position = 0
-        while (bounds := self._packet_at(position)) is not None:
-            body, end = bounds
-            first = self._incoming[position]
-            if first & 0xF0 == _PUBLISH and not first & 0x04:
-                found.append(self._publish(first, body, end))
-            else:
-                self._serving = bytes(self._incoming[position:end])
-                on_other_packet()
-            position = end
-        del self._incoming[:position]
-        return found
-
-    def _packet_at(self, position: int) -> tuple[int, int] | None:
-        """Where the body of the packet at `position` starts and ends; None until it is complete."""
-        incoming = self._incoming
-        length = 0
-        for count in range(4):
-            index = position + 1 + count
-            if index >= len(incoming):
-                return None
-            byte = incoming[index]
-            length |= (byte & 0x7F) << 7 * count
-            if byte < 0x80:
-                end = index + 1 + length
-                return (index + 1, end) if end <= len(incoming) else None
-        raise ConnectionError("the broker sent a malformed packet")
-
-    def _publish(self, first: int, body: int, end: int) -> Publish:
-        incoming = self._incoming
-        position = body + 2 + (incoming[body] << 8 | incoming[body + 1])
-        topic = bytes(incoming[body + 2 : position])
-        message_id = 0
-        if first & 0x06:
-            message_id = incoming[position] << 8 | incoming[position + 1]
-            position += 2
-        if self._has_properties:
-            length = shift = 0
-            while True:
-                byte = incoming[position]
-                position += 1
-                length |= (byte & 0x7F) << shift
-                shift += 7
-                if byte < 0x80:
-                    break
-            position += length
-        if position > end:
-            raise ConnectionError("the broker sent a malformed packet")
-        return Publish(
-            topic, bytes(incoming[position:end]), message_id, bool(first & 0x08), bool(first & 0x01)
-        )
-
-    def recv(self, size: int) -> bytes:
-        """Give paho a part of the packet that it has to handle."""
-        if not self._serving:
-            raise BlockingIOError
-        piece, self._serving = self._serving[:size], self._serving[size:]
-        return piece
-
-    def pending(self) -> int:
-        """Decrypted bytes that wait inside the TLS layer, where `select` cannot see them."""
-        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
-
-    def send(self, data: bytes) -> int:
-        """Gather what paho writes."""
-        self._outgoing += data
-        return len(data)
-
-    def acknowledge(self, message_ids: Sequence[int]) -> None:
-        """Gather a PUBACK for each message id; the same bytes in MQTT 3.1.1 and 5."""
-        self._outgoing += b"".join([_PUBACK + message_id.to_bytes(2, "big") for message_id in message_ids])
-
-    def flush(self) -> bool:
-        """Write what has gathered; return whether everything is out."""
-        while self._outgoing:
-            try:
-                sent = self._sock.send(self._outgoing)
-            except (BlockingIOError, ssl.SSLWantWriteError, ssl.SSLWantReadError):
-                return False
-            del self._outgoing[:sent]
-        return True
-
-    def fileno(self) -> int:
-        """The file descriptor, for `select`."""
-        return self._sock.fileno()
-
-    def setblocking(self, flag: bool) -> None:
-        """As `socket.setblocking`."""
-        self._sock.setblocking(flag)
-
-    def close(self) -> None:
-        """Write what has gathered, if it goes at once, and close."""
-        with suppress(OSError):
-            self.flush()
-        self._sock.close()
 
 
 class _Client(paho.Client):
@@ -344,7 +202,7 @@ class MqttClient:
         )
         client.connect_timeout = _CONNECT_TIMEOUT_S
         client.suppress_exceptions = False
-        _set_login(client, self._settings)
+        set_login(client, self._settings)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         return client
@@ -356,7 +214,7 @@ class MqttClient:
             properties.SessionExpiryInterval = _NEVER_EXPIRES
             properties.ReceiveMaximum = self._settings.receive_maximum
             options = {"clean_start": False, "properties": properties}
-        client.connect(*_address(self._settings), keepalive=self._settings.keepalive_s, **options)
+        client.connect(*address(self._settings), keepalive=self._settings.keepalive_s, **options)
 
     def _drive(self, client: _Client) -> None:
         """Run the connection until it ends."""
@@ -424,7 +282,7 @@ class MqttClient:
 
     def _is_own(self, publish: Publish) -> bool:
         """Handle what is not for the intake: the broker's own count, and QoS 0 while there is no room."""
-        if publish.topic == _BROKER_DROPPED_TOPIC:
+        if publish.topic == DROPPED_TOPIC.encode():
             with suppress(ValueError):
                 broker_dropped.set(int(publish.payload))
             return True
@@ -484,7 +342,7 @@ class MqttClient:
     ) -> None:
         if reason.is_failure:
             self._detail = f"the broker refused the connection: {reason}"
-            if reason.value in (_UNSUPPORTED_VERSION, 0x84) and self._protocol == paho.MQTTv5:
+            if reason.value in UNSUPPORTED_VERSION and self._protocol == paho.MQTTv5:
                 log.warning("mqtt_falls_back_to_3_1_1")
                 self._protocol = paho.MQTTv311
             return
@@ -510,10 +368,10 @@ class MqttClient:
             # Retained messages only for a subscription that is new, not at every reconnect.
             options = SubscribeOptions(qos=1, retainHandling=1)
             client.subscribe([(topic, options) for topic in self._subscriptions])
-            client.subscribe([(_BROKER_DROPPED_TOPIC.decode(), SubscribeOptions(qos=0))])
+            client.subscribe([(DROPPED_TOPIC, SubscribeOptions(qos=0))])
         else:
             client.subscribe([(topic, 1) for topic in self._subscriptions])
-            client.subscribe([(_BROKER_DROPPED_TOPIC.decode(), 0)])
+            client.subscribe([(DROPPED_TOPIC, 0)])
 
     def _on_disconnect(
         self,
@@ -532,150 +390,3 @@ class MqttClient:
         self._is_connected = False
         self._detail = detail
         broker_connected.set(0)
-
-
-def _address(settings: MqttSettings) -> tuple[str, int]:
-    url = urlsplit(settings.url.get_secret_value())
-    return url.hostname or "localhost", url.port or (8883 if url.scheme == "mqtts" else 1883)
-
-
-def _set_login(client: paho.Client, settings: MqttSettings) -> None:
-    url = urlsplit(settings.url.get_secret_value())
-    if url.username:
-        client.username_pw_set(unquote(url.username), unquote(url.password or ""))
-    if url.scheme == "mqtts":
-        client.tls_set(
-            ca_certs=_text(settings.ca_file),
-            certfile=_text(settings.client_certificate_file),
-            keyfile=_text(settings.client_key_file),
-        )
-
-
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerFacts:
-    """What the doctor finds out about a broker.
-
-    Attributes:
-        protocol: The newest protocol it speaks with us.
-        keeps_sessions: Whether it keeps the session of a client that is away, and so its messages.
-        dropped: How many messages it has dropped since it started; None where it does not tell.
-        max_packet_bytes: The largest packet it takes; None where it names no limit.
-    """
-
-    protocol: str
-    keeps_sessions: bool
-    dropped: int | None
-    max_packet_bytes: int | None
-
-
-def probe(settings: MqttSettings, *, timeout_s: float = 5.0) -> BrokerFacts:
-    """Look at the broker under a client id of its own, so that the platform's session is left alone.
-
-    Raises:
-        OSError: it cannot be reached, refuses the login, or is no broker; the text says which.
-    """
-    visitor = _Visitor(settings, timeout_s)
-    try:
-        visitor.visit(is_clean=False)
-    except _VersionRefused:
-        visitor.protocol = paho.MQTTv311
-        visitor.visit(is_clean=False)
-    keeps_sessions = visitor.visit(is_clean=False)
-    visitor.visit(is_clean=True)
-    return BrokerFacts(
-        protocol=_PROTOCOL_NAMES[visitor.protocol],
-        keeps_sessions=keeps_sessions,
-        dropped=visitor.dropped,
-        max_packet_bytes=visitor.max_packet_bytes,
-    )
-
-
-_PROTOCOL_NAMES = {paho.MQTTv5: "MQTT 5", paho.MQTTv311: "MQTT 3.1.1"}
-_TOLD_WITHIN_S = 1.0
-
-
-class _VersionRefused(ConnectionError):
-    """The broker does not speak this version of MQTT."""
-
-
-class _Visitor:
-    """Connects, looks and disconnects, on the calling thread."""
-
-    def __init__(self, settings: MqttSettings, timeout_s: float) -> None:
-        self.protocol = paho.MQTTv5
-        self.dropped: int | None = None
-        self.max_packet_bytes: int | None = None
-        self._settings = settings
-        self._timeout_s = timeout_s
-        self._client_id = f"iiot-check-{random.randrange(2**32):08x}"  # noqa: S311
-        self._greeting: tuple[bool, ReasonCode] | None = None
-
-    def visit(self, *, is_clean: bool) -> bool:
-        """Connect once; return whether the broker remembered us.
-
-        A clean visit leaves no session behind, and reads what the broker says about itself.
-        """
-        is_v5 = self.protocol == paho.MQTTv5
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._client_id,
-            clean_session=None if is_v5 else is_clean,
-            protocol=self.protocol,
-            reconnect_on_failure=False,
-        )
-        client.connect_timeout = self._timeout_s
-        client.on_connect = self._on_connect
-        client.on_message = self._on_message
-        _set_login(client, self._settings)
-        options: dict[str, Any] = {}
-        if is_v5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            properties.SessionExpiryInterval = 0 if is_clean else 60
-            options = {"clean_start": is_clean, "properties": properties}
-        self._greeting = None
-        try:
-            client.connect(*_address(self._settings), keepalive=30, **options)
-            session_present = self._greeted(client)
-            if is_clean:
-                client.subscribe(_BROKER_DROPPED_TOPIC.decode(), 0)
-                self._loop(client, lambda: self.dropped is not None, _TOLD_WITHIN_S)
-        finally:
-            client.disconnect()
-            client.loop(timeout=0.0)
-        return session_present
-
-    def _greeted(self, client: paho.Client) -> bool:
-        self._loop(client, lambda: self._greeting is not None, self._timeout_s)
-        if self._greeting is None:
-            raise ConnectionError("no MQTT broker answers there")
-        session_present, reason = self._greeting
-        if reason.is_failure:
-            if self.protocol == paho.MQTTv5 and reason.value in (_UNSUPPORTED_VERSION, 0x84):
-                raise _VersionRefused
-            raise ConnectionRefusedError(f"the broker refused the connection: {reason}")
-        return session_present
-
-    def _loop(self, client: paho.Client, is_done: Callable[[], bool], limit_s: float) -> None:
-        deadline = time.monotonic() + limit_s
-        while not is_done() and time.monotonic() < deadline:
-            if client.loop(timeout=0.1) != paho.MQTT_ERR_SUCCESS and not is_done():
-                raise ConnectionError("the broker closed the connection")
-
-    def _on_connect(
-        self,
-        client: paho.Client,
-        userdata: object,
-        flags: paho.ConnectFlags,
-        reason: ReasonCode,
-        properties: Properties | None,
-    ) -> None:
-        self._greeting = (flags.session_present, reason)
-        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", None)
-
-    def _on_message(self, client: paho.Client, userdata: object, message: paho.MQTTMessage) -> None:
-        with suppress(ValueError):
-            self.dropped = int(message.payload)

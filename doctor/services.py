@@ -7,8 +7,8 @@ from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
 
 import cache
-import mqtt_client
 from doctor.finding import Finding, Level
+from mqtt.probe import probe as probe_broker
 from settings import Settings
 
 OLDEST_REDIS = 7
@@ -46,7 +46,7 @@ def check_redis(settings: Settings) -> Iterator[Finding]:
 def check_broker(settings: Settings) -> Iterator[Finding]:
     """Whether the broker answers, keeps sessions and drops nothing."""
     try:
-        facts = mqtt_client.probe(settings.mqtt, timeout_s=_TIMEOUT_S)
+        facts = probe_broker(settings.mqtt, timeout_s=_TIMEOUT_S)
     except (OSError, ValueError) as error:
         remedy = "Start the broker, or correct MQTT_URL and IIOT_MQTT_CA_FILE."
         yield Finding(Level.FAIL, "broker", str(error) or type(error).__name__, remedy)

@@ -16,6 +16,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "composition": ("runtime",),
     "watch": ("health",),
     "edges": ("api", "mqtt_client", "protocols", "scheduler"),
+    "wire": ("mqtt",),
     "engines": ("ingest", "ml", "retention", "fleet"),
     "rules": ("rule_engine",),
     "people": ("alerting", "rbac"),
@@ -35,7 +36,7 @@ SIDEWAYS = {
 CONFINED: dict[str, frozenset[str]] = {
     "psycopg2": frozenset({"storage", "migrations"}),
     "redis": frozenset({"cache"}),
-    "paho": frozenset({"mqtt_client", "tools"}),
+    "paho": frozenset({"mqtt_client", "mqtt", "tools"}),
     "flask": frozenset({"app_advanced", "server", "runtime", "api", "rbac"}),
     "flasgger": frozenset({"app_advanced", "api"}),
     "apscheduler": frozenset({"scheduler"}),
