@@ -39,8 +39,8 @@ HELP = """\
 ./run gate [CHECK...]      lint, format, types, security and the tests that need no service
 
 Data, logs and generated secrets live in var/ (VAR_DIR moves it). The platform listens on IIOT_PORT (5002;
-0 = any free port). DATABASE_URL, REDIS_URL and MQTT_URL replace the embedded services. .env.example explains
-the settings.
+0 = any free port). DATABASE_URL, REDIS_URL and MQTT_URL replace the embedded services;
+IIOT_MQTT_MAX_QUEUED_BYTES bounds the embedded broker's queue (512 MB). .env.example explains the settings.
 """
 READY_TIMEOUT_S = 60.0
 APP_STOP_TIMEOUT_S = 20.0
