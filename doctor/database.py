@@ -141,6 +141,13 @@ def check_roles(cursor: Cursor) -> Iterator[Finding]:
         else:
             verb = "bypasses" if wanted else "obeys"
             yield Finding(Level.OK, "roles", f"{name} {verb} row-level security and owns nothing")
+    owner = next(role for role in found.values() if role.is_present)
+    if owner.is_superuser or owner.bypasses_row_security:
+        yield Finding(Level.OK, "roles", f"{owner.name}, the owner, can dump and move every row")
+    else:
+        text = f"{owner.name}, the owner, obeys row-level security: it can neither dump nor move stray rows"
+        remedy = f"As an administrator of PostgreSQL: ALTER ROLE {owner.name} BYPASSRLS;"
+        yield Finding(Level.WARN, "roles", text, remedy)
 
 
 def _rights(actual: str) -> Iterator[Finding]:

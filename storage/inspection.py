@@ -39,13 +39,14 @@ class ServerFacts:
 
 @dataclass(frozen=True, slots=True)
 class RoleFacts:
-    """A database role; `owns_tables` also where it is a member of the owner."""
+    """A database role; `owns_tables` also where it is a member of the owner, `is_present` for who asks."""
 
     name: str
     can_login: bool
     is_superuser: bool
     bypasses_row_security: bool
     owns_tables: bool
+    is_present: bool
 
 
 class InspectionRefused(Unavailable):
@@ -79,7 +80,7 @@ def server_facts(cursor: Cursor) -> ServerFacts:
 
 
 def role_facts(cursor: Cursor, names: Sequence[str]) -> dict[str, RoleFacts]:
-    """Those of the named roles that exist."""
+    """Those of the named roles that exist, and the role that asks."""
     cursor.execute(statement(_SQL, "roles"), {"names": list(names)})
     return {row[0]: RoleFacts(*row) for row in cursor.fetchall()}
 

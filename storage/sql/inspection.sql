@@ -5,15 +5,16 @@ SELECT current_setting('server_version_num')::integer, clock_timestamp(),
        current_setting('max_connections')::integer - current_setting('superuser_reserved_connections')::integer;
 
 -- name: roles
--- The platform's roles: their attributes, and whether they own its tables or could act as the role that does.
+-- The platform's roles and the present one: their attributes, whether they own its tables or could act as the role
+-- that does, and which is the present one.
 SELECT r.rolname, r.rolcanlogin, r.rolsuper, r.rolbypassrls,
        EXISTS (
            SELECT FROM pg_class c
            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
              AND pg_has_role(r.oid, c.relowner, 'MEMBER')
-       )
+       ), r.rolname = current_user
 FROM pg_roles r
-WHERE r.rolname = ANY (%(names)s::text[]);
+WHERE r.rolname = ANY (%(names)s::text[]) OR r.rolname = current_user;
 
 -- name: missing_partitions
 -- Of these UTC days, both included, those without a partition.

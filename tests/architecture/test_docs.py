@@ -69,6 +69,17 @@ def test_the_architecture_page_shows_the_layers_that_are_checked() -> None:
     assert layer_table(_text_of("docs/architecture.md")) == list(LAYERS.values())
 
 
+def test_every_reason_for_a_dead_letter_is_explained() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "ingest").glob("*.py"))
+    given = re.findall(
+        r"""(?:(?:Refused|Undecodable)\(\s*|reason=|return (?="too_)|Rejection\(\w+, )"([a-z_0-9]+)\"""",
+        source,
+    )
+    table = _text_of("docs/mqtt.md").partition("## Dead letters")[2].partition("## ")[0]
+    explained = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)
+    assert sorted(explained) == sorted(set(given))
+
+
 def test_planted_mistakes_are_found(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "Makefile").write_text("check test:\n\t./run gate\n", encoding="utf-8")
