@@ -110,7 +110,7 @@ class Station:
         options |= {name: changed.pop(name) for name in options.keys() & changed.keys()}
         self.database = database
         self.plant = plant
-        self.client_id = f"test-{secrets.token_hex(4)}"
+        self.client_id = str(changed.pop("client_id", f"test-{secrets.token_hex(4)}"))
         self.limits = IngestLimits(**(LIMITS | changed))
         self.layout = TopicLayout(root)
         self.known = Registry()
