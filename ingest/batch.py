@@ -126,6 +126,13 @@ class Batch:
         if self._untimed:
             sql.remember_messages(self._cursor, self._client_id, list(self._untimed.items()))
 
+    def refuse_all(self, verdict: Refused) -> None:
+        """Make dead letters of the messages, whatever they hold."""
+        for item in self._items:
+            if isinstance(item, Message):
+                topic = self._layout.parse(item.topic)
+                self.refuse_message(item, reason=verdict.reason, detail=verdict.detail, topic=topic)
+
     # Items -----------------------------------------------------------------------------------------
 
     def add_message(self, message: Message) -> None:

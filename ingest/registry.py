@@ -76,7 +76,7 @@ class Registry:
             self._stale.add((tenant_id, device_id))
 
     def arrival_us(self, device_key: int, received_at_us: int) -> int:
-        """The time for a record that names none: when it arrived, or just after the device's previous such record.
+        """The time for a record that names none: its arrival, or just after the device's last such record.
 
         What is read in one piece has one time of arrival, but each record is a reading of its own.
         """
