@@ -114,7 +114,9 @@ def configure_logging(*, format: Literal["console", "json"], level: str) -> None
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=30)
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), pad_event_to=30, exception_formatter=structlog.dev.plain_traceback
+        )
     )
     tail: list[Any] = [structlog.processors.format_exc_info, renderer] if format == "json" else [renderer]
     structlog.configure(

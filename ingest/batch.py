@@ -110,7 +110,7 @@ class Batch:
         self._layout = intake.layout
         self._client_id = intake.client_id
         self._untimed: dict[int, bytes] = {}
-        self._stored_before: set[int] | None = None
+        self._stored_before: set[tuple[int, bytes]] | None = None
 
     def add_all(self) -> None:
         """Judge every item, in order, and remember the messages that carry no time."""
@@ -122,8 +122,16 @@ class Batch:
             else:
                 sql.forget_messages(self._cursor, item.client_id)
                 self._untimed.clear()
+                self._stored_before = set()
         if self._untimed:
             sql.remember_messages(self._cursor, self._client_id, list(self._untimed.items()))
+
+    def refuse_all(self, verdict: Refused) -> None:
+        """Make dead letters of the messages, whatever they hold."""
+        for item in self._items:
+            if isinstance(item, Message):
+                topic = self._layout.parse(item.topic)
+                self.refuse_message(item, reason=verdict.reason, detail=verdict.detail, topic=topic)
 
     # Items -----------------------------------------------------------------------------------------
 
@@ -182,21 +190,23 @@ class Batch:
             self._note_seen(device, message.received_at_us)
 
     def _was_stored(self, message: Message) -> bool:
-        """Whether this redelivery was committed before; asked once for all redeliveries of the batch."""
+        """Whether this redelivery is in the batch or was committed before; asked once for the batch."""
+        if self._untimed.get(message.mid) == _payload_hash(message):
+            return True
         if self._stored_before is None:
             offered = {
-                item.mid: _payload_hash(item)
+                (item.mid, _payload_hash(item))
                 for item in self._items
                 if isinstance(item, Message) and item.is_redelivery
             }
-            self._stored_before = sql.redelivered(self._cursor, self._client_id, list(offered.items()))
-        return message.mid in self._stored_before
+            self._stored_before = sql.redelivered(self._cursor, self._client_id, list(offered))
+        return (message.mid, _payload_hash(message)) in self._stored_before
 
     def _add_record(self, device: DeviceRef, record: Record, message: Message, topic: Topic) -> None:
         received_at_us = message.received_at_us
         observed_at_us = record.observed_at_us
         if observed_at_us is None:
-            observed_at_us = received_at_us
+            observed_at_us = self._registry.arrival_us(device.device_key, received_at_us)
         elif problem := self._limits.time_problem(observed_at_us, received_at_us):
             for name in record.values:
                 self._refuse_reading(message, topic, name, *self._time_refusal(problem, observed_at_us))

@@ -10,6 +10,8 @@ from domain.metric import MetricKind
 
 _ABSENCE_IS_REMEMBERED_S = 5.0
 _MAX_ABSENT = 10_000
+# Arrivals are microseconds apart; one that is much earlier than the last says that the clock was set back.
+_CLOCK_WAS_SET_BACK_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Registry:
         self._absent: dict[tuple[str, str], float] = {}
         # Slugs never change, so a known one stays known.
         self.tenants: dict[str, int] = {}
+        self._arrivals: dict[int, int] = {}
         self._lock = threading.Lock()
         self._stale: set[tuple[int, str]] = set()
 
@@ -71,6 +74,16 @@ class Registry:
         """Have the device loaded again before its next reading, because someone changed it."""
         with self._lock:
             self._stale.add((tenant_id, device_id))
+
+    def arrival_us(self, device_key: int, received_at_us: int) -> int:
+        """The time for a record that names none: its arrival, or just after the device's last such record.
+
+        What is read in one piece has one time of arrival, but each record is a reading of its own.
+        """
+        previous_us = self._arrivals.get(device_key, 0)
+        is_clash = 0 <= previous_us - received_at_us < _CLOCK_WAS_SET_BACK_US
+        self._arrivals[device_key] = previous_us + 1 if is_clash else received_at_us
+        return self._arrivals[device_key]
 
     def drop_stale(self) -> None:
         """Drop what was changed since; the writer calls this before each batch."""

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from domain.errors import Unavailable
 from domain.reading import LatestValue, StoredReadings
-from ingest.batch import Batch, Intake, newest_places
+from ingest.batch import Batch, Intake, Refused, newest_places
 from ingest.buffer import Buffer, Item, Message, Submission
 from ingest.registry import DeviceRef
 from ingest.submission import Outcome, Rejection
@@ -37,6 +37,9 @@ log = get_logger("ingest")
 HEARTBEAT = "ingest writer"
 _RETRY_MIN_S = 0.2
 _RETRY_MAX_S = 5.0
+# After so many attempts a message on which the platform's own code fails counts as poison.
+_ATTEMPTS = 3
+_OWN_MISTAKES = (ValueError, TypeError, ArithmeticError, LookupError, AttributeError, RecursionError)
 
 
 class LatestSink(Protocol):
@@ -66,6 +69,16 @@ class WriterOptions:
     batch_messages: int
     batch_bytes: int
     linger_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A committed batch: the rows that were not stored, and those that are the newest of their metric."""
+
+    batch: Batch
+    items: list[Item]
+    unstored: dict[int, float]
+    advanced: list[int]
 
 
 class Writer:
@@ -135,41 +148,46 @@ class Writer:
                 return
 
     def _store_until_done(self, items: list[Item]) -> None:
-        """Store the items, however often it takes; give up only when told to stop."""
+        """Store the items, however often it takes; give up only when told to stop.
+
+        What fails for another reason than PostgreSQL's absence is halved until it stands alone; a message
+        that cannot be stored becomes a dead letter.
+        """
         delay_s = _RETRY_MIN_S
+        failures = 0
+        verdict: Refused | None = None
         while items:
             self._heartbeats.beat(HEARTBEAT)
             try:
-                self._store(items)
+                stored = self._store(items, verdict)
             except Unavailable as error:
                 self._note_away(error)
                 items = self._without_submissions(items, error)
-                if self._stopping.wait(delay_s * random.uniform(0.5, 1.0)):  # noqa: S311
-                    return
-                delay_s = min(delay_s * 2, _RETRY_MAX_S)
-            except Exception as error:  # The writer must outlive anything a message can do to it.
-                batch_failures.labels("unexpected").inc()
-                log.exception("batch_failed", items=len(items))
-                self._registry.clear()
-                items = self._without_submissions(items, error)
+            except Exception as error:  # noqa: BLE001 - no message may end the writer; it is logged below
+                self._note_failure(error, items)
                 if len(items) > 1:
-                    for item in items:
-                        self._store_until_done([item])
+                    middle = len(items) // 2
+                    self._store_until_done(items[:middle])
+                    self._store_until_done(items[middle:])
                     return
-                if self._stopping.wait(delay_s):
-                    return
-                delay_s = min(delay_s * 2, _RETRY_MAX_S)
+                items = self._without_submissions(items, error)
+                failures += 1
+                if verdict is None and (verdict := _verdict(error, failures)) is not None:
+                    continue
             else:
-                if self._away_since is not None:
-                    log.info("database_back", away_s=round(self.database_away_s or 0, 1))
-                    self._away_since = None
+                self._note_back()
+                self._after_commit(stored)
                 return
+            if self._stopping.wait(delay_s * random.uniform(0.5, 1.0)):  # noqa: S311
+                return
+            delay_s = min(delay_s * 2, _RETRY_MAX_S)
 
-    def _store(self, items: list[Item]) -> None:
-        """Store the items in one transaction; on a value that PostgreSQL refuses, find it by halving.
+    def _store(self, items: list[Item], verdict: Refused | None) -> Stored:
+        """Store the items in one transaction; with a verdict the one message becomes a dead letter.
 
         Raises:
             Unavailable: PostgreSQL is away or too slow; nothing was stored.
+            DataRejected: PostgreSQL refused a value; nothing was stored.
         """
         started = time.monotonic()
         self._registry.drop_stale()
@@ -177,7 +195,10 @@ class Writer:
         try:
             with self._database.transaction() as cursor:
                 batch = Batch(cursor, items, self._intake)
-                batch.add_all()
+                if verdict is None:
+                    batch.add_all()
+                else:
+                    batch.refuse_all(verdict)
                 unstored = self._write(cursor, batch)
                 advanced = self._advance(cursor, batch, unstored)
                 if batch.statuses:
@@ -186,16 +207,12 @@ class Writer:
                     )
                 if batch.letters:
                     sql.add_dead_letters(cursor, list(batch.letters.values()))
-        except Unavailable:
+        except Exception:
+            # Devices and metrics that the transaction registered do not exist.
             self._registry.clear()
             raise
-        except DataRejected as error:
-            batch_failures.labels("data_rejected").inc()
-            self._registry.clear()
-            self._halve(items, error)
-            return
         batch_seconds.observe(time.monotonic() - started)
-        self._after_commit(batch, items, unstored, advanced)
+        return Stored(batch, items, unstored, advanced)
 
     def _write(self, cursor: Cursor, batch: Batch) -> dict[int, float]:
         """Store the rows; return place -> stored value for those that were stored before or conflict."""
@@ -218,33 +235,15 @@ class Writer:
         advanced = sql.advance_latest(cursor, batch.columns, places)
         return [place for place in places if batch.columns.metric_ids[place] in advanced]
 
-    def _halve(self, items: list[Item], error: DataRejected) -> None:
-        if len(items) > 1:
-            middle = len(items) // 2
-            self._store(items[:middle])
-            self._store(items[middle:])
-            return
-        (item,) = items
-        detail = f"PostgreSQL refused it: {error.detail} (SQLSTATE {error.sqlstate})"
-        if isinstance(item, Submission):
-            item.error = error
-            item.done.set()
-            return
-        if isinstance(item, Message):
-            with self._database.transaction() as cursor:
-                batch = Batch(cursor, [], self._intake)
-                topic = self._intake.layout.parse(item.topic)
-                batch.refuse_message(item, reason="refused_by_database", detail=detail, topic=topic)
-                sql.add_dead_letters(cursor, list(batch.letters.values()))
-            readings_rejected.labels("refused_by_database").inc()
-            self._acknowledge([(item.epoch, item.mid)])
-
-    def _after_commit(
-        self, batch: Batch, items: list[Item], unstored: dict[int, float], advanced: list[int]
-    ) -> None:
-        if advanced:
-            self._latest.advance(self._latest_updates(batch, advanced))
-        self._acknowledge([(item.epoch, item.mid) for item in items if isinstance(item, Message)])
+    def _after_commit(self, stored: Stored) -> None:
+        """Tell everyone. What fails here is logged: the batch is committed and must not be stored again."""
+        batch, unstored = stored.batch, stored.unstored
+        try:
+            if stored.advanced:
+                self._latest.advance(self._latest_updates(batch, stored.advanced))
+        except Exception:  # The broker and the waiting requests need their answer all the same.
+            log.exception("latest_values_not_passed_on")
+        self._acknowledge([(item.epoch, item.mid) for item in stored.items if isinstance(item, Message)])
         readings_stored.inc(len(batch.columns) - len(unstored))
         if unstored:
             readings_duplicate.inc(
@@ -253,7 +252,10 @@ class Writer:
         for letter in batch.letters.values():
             readings_rejected.labels(letter.reason).inc(letter.occurrences)
         self._answer_submissions(batch, unstored)
-        self._tell(batch, unstored)
+        try:
+            self._tell(batch, unstored)
+        except Exception:  # The writer must outlive its listeners.
+            log.exception("readings_not_passed_on")
 
     def _latest_updates(self, batch: Batch, places: list[int]) -> list[tuple[int, int, LatestValue]]:
         wanted = set(places)
@@ -322,6 +324,19 @@ class Writer:
         device.status = status
         self._audience.device_changed(device.tenant_id, device.device_id, status, device.last_seen_us)
 
+    def _note_back(self) -> None:
+        if self._away_since is not None:
+            log.info("database_back", away_s=round(self.database_away_s or 0, 1))
+            self._away_since = None
+
+    def _note_failure(self, error: Exception, items: list[Item]) -> None:
+        if isinstance(error, DataRejected):
+            batch_failures.labels("data_rejected").inc()
+            log.warning("batch_refused", items=len(items), sqlstate=error.sqlstate)
+        else:
+            batch_failures.labels("unexpected").inc()
+            log.error("batch_failed", items=len(items), exc_info=error if len(items) == 1 else None)
+
     def _note_away(self, error: Unavailable) -> None:
         batch_failures.labels("unavailable").inc()
         if self._away_since is None:
@@ -338,3 +353,13 @@ class Writer:
             else:
                 kept.append(item)
         return kept
+
+
+def _verdict(error: Exception, failures: int) -> Refused | None:
+    """Why a message that fails alone is given up, or None to try it again: the fault may pass."""
+    if isinstance(error, DataRejected):
+        detail = f"PostgreSQL refused it: {error.detail} (SQLSTATE {error.sqlstate})"
+        return Refused("refused_by_database", detail)
+    if failures >= _ATTEMPTS and isinstance(error, _OWN_MISTAKES):
+        return Refused("internal_error", f"the platform fails on it: {error.__class__.__name__}")
+    return None

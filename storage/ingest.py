@@ -214,10 +214,12 @@ def mark_seen(cursor: Cursor, seen: Sequence[tuple[int, int, str]]) -> None:
     )
 
 
-def redelivered(cursor: Cursor, client_id: str, messages: Sequence[tuple[int, bytes]]) -> set[int]:
-    """Of (message id, payload hash) pairs, the ids whose payload was stored under that id before."""
+def redelivered(
+    cursor: Cursor, client_id: str, messages: Sequence[tuple[int, bytes]]
+) -> set[tuple[int, bytes]]:
+    """Of (message id, payload hash) pairs, those that were stored before."""
     cursor.execute(statement(_SQL, "redelivered"), _message_params(client_id, messages))
-    return {message_id for (message_id,) in cursor.fetchall()}
+    return {(message_id, bytes(payload_hash)) for message_id, payload_hash in cursor.fetchall()}
 
 
 def remember_messages(cursor: Cursor, client_id: str, messages: Sequence[tuple[int, bytes]]) -> None:

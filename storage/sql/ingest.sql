@@ -94,9 +94,9 @@ FROM unnest(%(device_keys)s::bigint[], %(at_us)s::bigint[], %(statuses)s::text[]
 WHERE d.device_key = seen.device_key;
 
 -- name: redelivered
--- Of these messages, the ids of those whose very payload was stored under the same id.
+-- Of these messages, those whose very payload was stored under the same id.
 -- Index: ingest_inbox_pkey
-SELECT inbox.message_id
+SELECT inbox.message_id, inbox.payload_hash
 FROM unnest(%(message_ids)s::integer[], %(hashes)s::bytea[]) AS offered (message_id, payload_hash)
 JOIN ingest_inbox inbox ON inbox.client_id = %(client_id)s AND inbox.message_id = offered.message_id
 WHERE inbox.payload_hash = offered.payload_hash;

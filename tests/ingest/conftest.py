@@ -7,12 +7,20 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
+import structlog
 
 from storage.pool import SystemDatabase
 from tests.ingest.station import Station, running
 from tests.people import Plants
 
 StationFactory = Callable[..., Station]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def short_tracebacks() -> None:
+    """Log tracebacks without the values of all variables, which take seconds to lay out."""
+    plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, plain])
 
 
 @pytest.fixture

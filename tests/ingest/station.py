@@ -110,10 +110,10 @@ class Station:
         options |= {name: changed.pop(name) for name in options.keys() & changed.keys()}
         self.database = database
         self.plant = plant
-        self.client_id = f"test-{secrets.token_hex(4)}"
+        self.client_id = str(changed.pop("client_id", f"test-{secrets.token_hex(4)}"))
+        self.known: Registry = changed.pop("known", None) or Registry()
         self.limits = IngestLimits(**(LIMITS | changed))
         self.layout = TopicLayout(root)
-        self.known = Registry()
         self.ears = Ears()
         self.acknowledged: list[tuple[int, int]] = []
         self.buffer = Buffer(max_items=int(options["max_items"]), max_bytes=int(options["max_bytes"]))
