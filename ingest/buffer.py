@@ -99,9 +99,10 @@ class Buffer:
     @property
     def is_full(self) -> bool:
         """Whether the bounds are reached. Stays true until the buffer is half empty again."""
-        if not self._was_full and (len(self._items) >= self._max_items or self._bytes >= self._max_bytes):
-            self._was_full = True
-        return self._was_full
+        with self._lock:
+            if len(self._items) >= self._max_items or self._bytes >= self._max_bytes:
+                self._was_full = True
+            return self._was_full
 
     def __len__(self) -> int:
         return len(self._items)
@@ -138,7 +139,10 @@ class Buffer:
                 taken.append(item)
                 weight += item.weight
             self._bytes -= weight
-        if self._was_full and len(self._items) < self._max_items // 2 and self._bytes < self._max_bytes // 2:
-            self._was_full = False
+            is_half_empty = len(self._items) <= self._max_items // 2 and self._bytes <= self._max_bytes // 2
+            has_room_again = self._was_full and is_half_empty
+            if has_room_again:
+                self._was_full = False
+        if has_room_again:
             self._on_room()
         return taken
