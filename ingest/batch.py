@@ -7,14 +7,16 @@ registry does not know yet, and once for the messages that may be redeliveries.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
-from domain.identifier import is_device_id
+from domain.identifier import is_device_id, is_tenant_slug
 from domain.metric import MetricKind, metric_name
 from domain.reading import QUALITY_OF_WORD, Quality
 from domain.unit import MAX_UNIT_CHARS, UnitMismatch, canonical, converter
@@ -38,6 +40,8 @@ from storage.pool import Cursor
 _GOOD = int(Quality.GOOD)
 _SEEN_EVERY_US = 10_000_000
 _NUMBERS = {float, int}
+# The escape for U+0000, which jsonb cannot hold; not an escaped backslash before "u0000".
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 # The topic of a dead letter that holds one reading in the form of POST /telemetry.
 READING_TOPIC = "reading"
@@ -271,9 +275,9 @@ class Batch:
         self.statuses[device.device_key] = (device, message.received_at_us, str(status))
 
     def _add_event(self, message: Message, topic: Topic) -> None:
-        if b"\\u0000" in message.payload:
+        decode_object(message.payload)
+        if _NUL.search(message.payload):
             raise Refused("nul_character", "the payload holds the character U+0000")
-        document = decode_object(message.payload)
         device = self._device(topic.tenant, topic.device)
         sql.add_device_event(
             self._cursor,
@@ -281,7 +285,7 @@ class Batch:
             device_key=device.device_key,
             kind="alert" if topic.kind == "alerts" else "command_response",
             subject=topic.command_id or "",
-            payload=orjson.dumps(document).decode(),
+            payload=message.payload.decode(),
             fingerprint=_fingerprint(message.topic, message.payload),
             received_at_us=message.received_at_us,
         )
@@ -414,10 +418,10 @@ class Batch:
         if tenant_id is None:
             self._registry.put_absent(tenant_slug, device_id)
             raise Refused("unknown_tenant", f"no tenant {tenant_slug!r} exists")
+        if not is_device_id(device_id):
+            raise Refused("invalid_device_id", "a device id has 1 to 64 of A-Z a-z 0-9 . _ -")
         row = sql.device_with_metrics(self._cursor, tenant_id, device_id)
         if row is None and self._limits.auto_register:
-            if not is_device_id(device_id):
-                raise Refused("invalid_device_id", "a device id has 1 to 64 of A-Z a-z 0-9 . _ -")
             sql.register_device(self._cursor, tenant_id, device_id)
             row = sql.device_with_metrics(self._cursor, tenant_id, device_id)
         if row is None:
@@ -433,7 +437,9 @@ class Batch:
         return device
 
     def _note_seen(self, device: DeviceRef, received_at_us: int) -> None:
-        if received_at_us - device.last_seen_us > _SEEN_EVERY_US or device.status != "online":
+        noted = self.statuses.get(device.device_key)
+        status = device.status if noted is None else noted[2]
+        if received_at_us - device.last_seen_us > _SEEN_EVERY_US or status != "online":
             self.statuses[device.device_key] = (device, received_at_us, "online")
 
     # Dead letters ----------------------------------------------------------------------------------
@@ -490,10 +496,15 @@ class Batch:
         origin = Origin(
             submission.tenant_id, "http", READING_TOPIC, offer.device_id, submission.received_at_us
         )
-        payload = orjson.dumps(reading, default=str)
+        try:
+            payload = orjson.dumps(reading, default=str)
+        except TypeError:  # Lone surrogates and integers beyond 64 bits, which orjson does not write.
+            payload = json.dumps(reading, default=str).encode()
         self._add_letter(origin, metric=offer.metric, reason=reason, detail=detail, payload=payload)
 
     def _tenant_id(self, slug: str) -> int | None:
+        if not is_tenant_slug(slug):
+            return None
         tenant_id = self._registry.tenants.get(slug) or sql.tenant_by_slug(self._cursor, slug)
         if tenant_id is not None:
             self._registry.tenants[slug] = tenant_id

@@ -220,8 +220,8 @@ class Station:
     def reasons(self, device: str) -> list[str]:
         return [letter.reason for letter in self.letters(device)]
 
-    def device_status(self, device: str) -> tuple[str, int]:
-        """The status of a device and when it was last seen, in microseconds since 1970."""
+    def device_status(self, device: str) -> tuple[str, int | None]:
+        """The status of a device and when it was last seen, in microseconds since 1970, if it ever was."""
         with self.database.transaction() as cursor:
             cursor.execute(
                 "SELECT status, (extract(epoch FROM last_seen) * 1000000)::bigint FROM devices"
