@@ -128,7 +128,10 @@ class MqttClient:
         self._wake()
         if self._thread is not None:
             self._thread.join(timeout_s)
-            return not self._thread.is_alive()
+            if self._thread.is_alive():
+                return False
+        self._wake_reader.close()
+        self._wake_writer.close()
         return True
 
     def acknowledge(self, settled: Sequence[tuple[int, int]]) -> None:
@@ -162,7 +165,7 @@ class MqttClient:
         return BrokerState(self._is_connected, time.monotonic() - self._state_since, self._detail)
 
     def _wake(self) -> None:
-        with suppress(BlockingIOError):  # The pipe is full of wake-ups already.
+        with suppress(OSError):  # The pipe is full of wake-ups already, or the thread has ended.
             self._wake_writer.send(b"\0")
 
     # The network thread -----------------------------------------------------------------------------
