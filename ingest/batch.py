@@ -416,7 +416,6 @@ class Batch:
             return None
         tenant_id = self._tenant_id(tenant_slug)
         if tenant_id is None:
-            self._registry.put_absent(tenant_slug, device_id)
             raise Refused("unknown_tenant", f"no tenant {tenant_slug!r} exists")
         if not is_device_id(device_id):
             raise Refused("invalid_device_id", "a device id has 1 to 64 of A-Z a-z 0-9 . _ -")
@@ -503,10 +502,12 @@ class Batch:
         self._add_letter(origin, metric=offer.metric, reason=reason, detail=detail, payload=payload)
 
     def _tenant_id(self, slug: str) -> int | None:
-        if not is_tenant_slug(slug):
+        if not is_tenant_slug(slug) or self._registry.is_known_absent(slug):
             return None
         tenant_id = self._registry.tenants.get(slug) or sql.tenant_by_slug(self._cursor, slug)
-        if tenant_id is not None:
+        if tenant_id is None:
+            self._registry.put_absent(slug)
+        else:
             self._registry.tenants[slug] = tenant_id
         return tenant_id
 

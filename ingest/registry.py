@@ -59,13 +59,13 @@ class Registry:
         self._devices[(tenant_slug, device.device_id)] = device
         self._absent.pop((tenant_slug, device.device_id), None)
 
-    def is_known_absent(self, tenant_slug: str, device_id: str) -> bool:
-        """Whether the database was asked for it a moment ago and had none."""
+    def is_known_absent(self, tenant_slug: str, device_id: str = "") -> bool:
+        """Whether the database was asked for the device, or the tenant, a moment ago and had none."""
         until = self._absent.get((tenant_slug, device_id))
         return until is not None and time.monotonic() < until
 
-    def put_absent(self, tenant_slug: str, device_id: str) -> None:
-        """Remember for a moment that there is no such device."""
+    def put_absent(self, tenant_slug: str, device_id: str = "") -> None:
+        """Remember for a moment that there is no such device, or no such tenant."""
         if len(self._absent) >= _MAX_ABSENT:
             self._absent.clear()
         self._absent[(tenant_slug, device_id)] = time.monotonic() + _ABSENCE_IS_REMEMBERED_S

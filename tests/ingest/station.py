@@ -21,6 +21,7 @@ from ingest.registry import Registry
 from ingest.submission import Offer, Outcome
 from ingest.topics import TopicLayout
 from ingest.writer import Writer, WriterOptions
+from mqtt_client import MqttClient
 from observability import Heartbeats
 from storage.pool import Cursor, SystemDatabase
 from tests.polling import until
@@ -127,7 +128,8 @@ class Station:
             audience=self.ears,
             heartbeats=self.heartbeats,
         )
-        self.writer.on_settled(self.acknowledged.extend)
+        self.broker: MqttClient | None = None
+        self.writer.on_settled(self._note_settled)
         self.pipeline = Pipeline(
             database,
             buffer=self.buffer,
@@ -136,6 +138,11 @@ class Station:
             commit_wait_s=options["commit_wait_s"],
         )
         self._mids = itertools.count(1)
+
+    def _note_settled(self, settled: Sequence[tuple[int, int]]) -> None:
+        self.acknowledged.extend(settled)
+        if self.broker is not None:
+            self.broker.acknowledge(settled)
 
     # What devices and requests do ------------------------------------------------------------------
 

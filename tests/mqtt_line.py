@@ -1,0 +1,97 @@
+"""The platform's MQTT client on a real broker, and publishers as devices are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+
+from mqtt_client import Intake, MqttClient
+from observability import Heartbeats
+from settings import MqttSettings
+from tests.polling import until
+
+
+class Publisher:
+    """A device that publishes at QoS 1; `flush` returns when the broker has taken everything."""
+
+    def __init__(self, url: str, *, client_id: str = "", protocol: int = paho.MQTTv5) -> None:
+        self._parts = urlsplit(url)
+        self._sent: list[paho.MQTTMessageInfo] = []
+        is_v5 = protocol == paho.MQTTv5
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=None if is_v5 else True,
+            protocol=protocol,  # type: ignore[arg-type]
+        )
+        self._client.max_inflight_messages_set(500)
+        if self._parts.username:
+            self._client.username_pw_set(unquote(self._parts.username), unquote(self._parts.password or ""))
+
+    def __enter__(self) -> Self:
+        self._client.connect(self._parts.hostname or "localhost", self._parts.port or 1883)
+        self._client.loop_start()
+        until(self._client.is_connected, what="a connected publisher")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 1, retain: bool = False) -> None:
+        self._sent.append(self._client.publish(topic, payload, qos=qos, retain=retain))
+
+    def flush(self) -> None:
+        for info in self._sent:
+            info.wait_for_publish(timeout=20)
+            assert info.is_published()
+        self._sent.clear()
+
+
+def mqtt_settings(url: str, client_id: str, **variables: object) -> MqttSettings:
+    """Settings of the client; keyword arguments are further environment variables."""
+    given = {"MQTT_URL": url, "IIOT_MQTT_CLIENT_ID": client_id, **variables}
+    return MqttSettings.model_validate(given)
+
+
+@dataclass(slots=True)
+class Line:
+    """A client on the line."""
+
+    client: MqttClient
+    heartbeats: Heartbeats
+
+    def wait_connected(self) -> None:
+        until(lambda: self.client.state.is_connected, what="a connection to the broker")
+
+
+@contextmanager
+def connected(
+    settings: MqttSettings, *, subscriptions: Sequence[str], intake: Intake, is_awaited: bool = True
+) -> Iterator[Line]:
+    """A started client, connected unless nobody waits for it; stopped at the end."""
+    heartbeats = Heartbeats()
+    client = MqttClient(settings, subscriptions=subscriptions, intake=intake, heartbeats=heartbeats)
+    line = Line(client, heartbeats)
+    client.start()
+    try:
+        if is_awaited:
+            line.wait_connected()
+        yield line
+    finally:
+        assert client.stop(timeout_s=10)
+
+
+def forget_session(url: str, client_id: str) -> None:
+    """Have the broker forget the session of a client."""
+    with Publisher(url, client_id=client_id):
+        pass
