@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 _PUBLISH = 0x30
+_MALFORMED = "the broker sent a malformed packet"
 _PUBACK = b"\x40\x02"
 
 
@@ -58,7 +59,10 @@ class PacketSocket:
             body, end = bounds
             first = self._incoming[position]
             if first & 0xF0 == _PUBLISH and not first & 0x04:
-                found.append(self._publish(first, body, end))
+                try:
+                    found.append(self._publish(first, body, end))
+                except IndexError:
+                    raise ConnectionError(_MALFORMED) from None
             else:
                 self._serving = bytes(self._incoming[position:end])
                 on_other_packet()
@@ -79,7 +83,7 @@ class PacketSocket:
             if byte < 0x80:
                 end = index + 1 + length
                 return (index + 1, end) if end <= len(incoming) else None
-        raise ConnectionError("the broker sent a malformed packet")
+        raise ConnectionError(_MALFORMED)
 
     def _publish(self, first: int, body: int, end: int) -> Publish:
         incoming = self._incoming
@@ -89,6 +93,8 @@ class PacketSocket:
         if first & 0x06:
             message_id = incoming[position] << 8 | incoming[position + 1]
             position += 2
+            if not message_id:
+                raise ConnectionError(_MALFORMED)
         if self._has_properties:
             length = shift = 0
             while True:
@@ -100,7 +106,7 @@ class PacketSocket:
                     break
             position += length
         if position > end:
-            raise ConnectionError("the broker sent a malformed packet")
+            raise ConnectionError(_MALFORMED)
         return Publish(
             topic, bytes(incoming[position:end]), message_id, bool(first & 0x08), bool(first & 0x01)
         )
