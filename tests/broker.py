@@ -1,0 +1,105 @@
+"""A Mosquitto of a test's own, which it can stop and start again; configured as the platform ships it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tools.bootstrap import PROJECT
+from tools.services import broker_users, ports
+from tools.services.child import ServiceError
+from tools.services.external import mqtt_login
+from tools.services.mosquitto import Program, configuration, find_program
+from tools.services.place import Place
+
+PASSWORD = "tests-only-broker-password"
+_START_S = 15.0
+
+
+class OwnBroker:
+    """One Mosquitto with its queue and its port, over any number of starts."""
+
+    def __init__(self, folder: Path, program: Program) -> None:
+        self._folder = folder
+        self._program = program
+        self._child: subprocess.Popen[bytes] | None = None
+        self.port = ports.choose()
+        self._write()
+
+    @property
+    def url(self) -> str:
+        """The platform's URL."""
+        return f"mqtt://{broker_users.PLATFORM_USER}:{PASSWORD}@{ports.LOOPBACK}:{self.port}"
+
+    def start(self) -> None:
+        """Start it and wait until it takes the platform's login."""
+        settings = self._folder / "mosquitto.conf"
+        with (self._folder / "log").open("ab") as log:
+            self._child = subprocess.Popen(
+                [self._program.path, "-c", settings],
+                cwd=self._folder,
+                env=self._program.environment(),
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + _START_S
+        while True:
+            try:
+                mqtt_login(self.url, timeout_s=1.0)
+                return
+            except ServiceError as error:
+                assert self._child.poll() is None, (self._folder / "log").read_text()
+                assert time.monotonic() < deadline, str(error)
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop it as a restart of the machine would: it keeps its queue."""
+        if self._child is not None:
+            self._child.send_signal(signal.SIGTERM)
+            self._child.wait(timeout=15)
+            self._child = None
+
+    def forget(self) -> None:
+        """Throw the queue and all sessions away; only while it is stopped."""
+        (self._folder / "mosquitto.db").unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        text = configuration(self.port, max_queued_bytes=64 * 1024 * 1024)
+        if os.geteuid() == 0:
+            text += "user root\n"  # else it gives up root, and with it the folder of the test
+        files = {
+            "mosquitto.conf": text,
+            "passwords": broker_users.mosquitto_passwords({broker_users.PLATFORM_USER: PASSWORD}),
+            "acl": broker_users.mosquitto_acl(),
+        }
+        for name, content in files.items():
+            path = self._folder / name
+            path.write_text(content, encoding="utf-8")
+            path.chmod(0o600)
+
+
+@contextmanager
+def own_broker(folder: Path) -> Iterator[OwnBroker]:
+    """A started broker; skips the test where only the degraded one can be had."""
+    var = Path(os.environ.get("VAR_DIR") or PROJECT / "var")
+    vendor = next(
+        (path for path in (PROJECT / "var" / "vendor", var.parent / "vendor") if path.exists()),
+        var / "vendor",
+    )
+    try:
+        program = find_program(Place(folder, folder, None), vendor, lambda text: None)
+    except ServiceError as error:
+        pytest.skip(f"no Mosquitto here: {error}")
+    broker = OwnBroker(folder, program)
+    broker.start()
+    try:
+        yield broker
+    finally:
+        broker.stop()
