@@ -47,6 +47,7 @@ log = get_logger("mqtt")
 HEARTBEAT = "mqtt network"
 _NEVER_EXPIRES = 0xFFFFFFFF
 _CONNECT_TIMEOUT_S = 5.0
+_GOODBYE_S = 1.0
 
 
 class Intake(Protocol):
@@ -222,7 +223,6 @@ class MqttClient:
     def _drive(self, client: _Client) -> None:
         """Run the connection until it ends."""
         answer_due = time.monotonic() + _CONNECT_TIMEOUT_S
-        stop_sent = False
         misc_at = 0.0
         while True:
             sock = cast(PacketSocket | None, client.socket())
@@ -230,7 +230,8 @@ class MqttClient:
                 return
             self._send_due(client, sock)
             is_flushed = sock.flush()
-            is_paused = self._check_pause() or self._is_draining
+            # The broker's answer to CONNECT is read even while there is no room for messages.
+            is_paused = (self._check_pause() or self._is_draining) and self._is_connected
             readers: list[Any] = [self._wake_reader] if is_paused else [self._wake_reader, sock]
             wait_s = 0.0 if sock.pending() and not is_paused else 0.5
             ready, _, _ = select.select(readers, [] if is_flushed else [sock], [], wait_s)
@@ -249,9 +250,11 @@ class MqttClient:
                     self._ping_while_paused(client)
                 if not self._is_connected and now > answer_due:
                     raise ConnectionError("the broker did not accept the connection in time")
-            if self._stopping.is_set() and not stop_sent:
-                stop_sent = True
-                client.disconnect()
+            if self._stopping.is_set():
+                self._send_due(client, sock)
+                self._detail = "stopped"
+                sock.finish(timeout_s=_GOODBYE_S)
+                return
 
     def _read(self, client: _Client, sock: PacketSocket) -> None:
         def handle_other() -> None:
@@ -384,7 +387,8 @@ class MqttClient:
         reason: ReasonCode,
         properties: Properties | None,
     ) -> None:
-        self._note_disconnected(f"disconnected: {reason}")
+        if self._is_connected:  # else the broker has refused us, and the detail says why
+            self._note_disconnected(f"disconnected: {reason}")
 
     def _note_disconnected(self, detail: str) -> None:
         if self._is_connected:

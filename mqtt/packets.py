@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 _PUBLISH = 0x30
+_DISCONNECT = b"\xe0\x00"
 _MALFORMED = "the broker sent a malformed packet"
 _PUBACK = b"\x40\x02"
 
@@ -140,6 +142,22 @@ class PacketSocket:
                 return False
             del self._outgoing[:sent]
         return True
+
+    def finish(self, *, timeout_s: float) -> None:
+        """Write what has gathered and DISCONNECT, and wait until the broker has read it and closes.
+
+        If we closed first, whatever the broker still sends would be answered with a reset, and a reset may
+        overtake acknowledgements that it has not read yet.
+        """
+        self._outgoing += _DISCONNECT
+        deadline = time.monotonic() + timeout_s
+        with suppress(OSError):
+            self._sock.settimeout(timeout_s)
+            self._sock.sendall(self._outgoing)
+            self._outgoing.clear()
+            self._sock.shutdown(socket.SHUT_WR)
+            while self._sock.recv(65_536) and time.monotonic() < deadline:
+                pass
 
     def fileno(self) -> int:
         """The file descriptor, for `select`."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
+from tests.polling import until
 from tools.bootstrap import PROJECT
 from tools.services import broker_users, ports
 from tools.services.child import ServiceError
@@ -20,7 +20,6 @@ from tools.services.mosquitto import Program, configuration, find_program
 from tools.services.place import Place
 
 PASSWORD = "tests-only-broker-password"
-_START_S = 15.0
 
 
 class OwnBroker:
@@ -49,15 +48,15 @@ class OwnBroker:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + _START_S
-        while True:
-            try:
-                mqtt_login(self.url, timeout_s=1.0)
-                return
-            except ServiceError as error:
-                assert self._child.poll() is None, (self._folder / "log").read_text()
-                assert time.monotonic() < deadline, str(error)
-                time.sleep(0.02)
+        until(self._takes_logins, what="a broker that takes the platform's login")
+
+    def _takes_logins(self) -> bool:
+        assert self._child is not None
+        assert self._child.poll() is None, (self._folder / "log").read_text()
+        with suppress(ServiceError):
+            mqtt_login(self.url, timeout_s=1.0)
+            return True
+        return False
 
     def stop(self) -> None:
         """Stop it as a restart of the machine would: it keeps its queue."""

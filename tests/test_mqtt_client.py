@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import IO
 
 import pytest
@@ -46,6 +47,9 @@ class Inbox:
     @property
     def payloads(self) -> list[bytes]:
         return [message.payload for message in self.messages]
+
+    def has(self, count: int) -> bool:
+        return len(self.messages) == count
 
     @property
     def lost_sessions(self) -> int:
@@ -194,7 +198,7 @@ def test_stopping_sends_the_acknowledgements_that_are_due(wire: Wire) -> None:
         payloads = [str(number).encode() for number in range(100)]
         wire.publish(*payloads)
         with wire.connect(inbox) as line:
-            until(lambda inbox=inbox: len(inbox.messages) == 100)
+            until(partial(inbox.has, 100))
             _acknowledge(line, inbox.messages)
         assert inbox.payloads == payloads
     assert wire.take_everything() == []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -203,6 +205,31 @@ def test_what_does_not_fit_is_written_later(streams: Streams) -> None:
     while len(received) < len(sent):
         received += far.recv(1_000_000)
     assert received == sent
+
+
+def test_finishing_says_goodbye_and_waits_for_the_end(streams: Streams) -> None:
+    far, sock = streams
+    heard = bytearray()
+
+    def listen() -> None:
+        far.sendall(b"\xd0\x00" * 1000)
+        while data := far.recv(100):
+            heard.extend(data)
+        far.close()
+
+    listener = threading.Thread(target=listen)
+    listener.start()
+    sock.acknowledge([7])
+    sock.finish(timeout_s=10)
+    listener.join(timeout=5)
+    assert bytes(heard) == b"\x40\x02\x00\x07\xe0\x00"
+
+
+def test_finishing_does_not_wait_long_for_a_broker_that_stays_silent(streams: Streams) -> None:
+    _, sock = streams
+    started = time.monotonic()
+    sock.finish(timeout_s=0.05)
+    assert time.monotonic() - started < 5
 
 
 def test_closing_writes_what_is_left(streams: Streams) -> None:
