@@ -101,7 +101,8 @@ class Scheduler:
             job_failures.labels(job.name).inc()
             log.exception("job_failed", job=job.name)
         else:
-            self._beat(job)
+            if self._scheduler is not None:  # else it was stopped meanwhile, and no further life is expected
+                self._beat(job)
         job_seconds.labels(job.name).observe(time.monotonic() - started)
 
     def _beat(self, job: Job) -> None:

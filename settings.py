@@ -12,10 +12,10 @@ import hmac
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 MIN_SECRET_CHARS = 32
@@ -33,13 +33,30 @@ class SettingsError(Exception):
 
 def _url_of(*schemes: str) -> AfterValidator:
     def check(url: SecretStr | None) -> SecretStr | None:
-        if url is not None:
-            parts = urlsplit(url.get_secret_value())
-            if parts.scheme not in schemes or not parts.hostname:
-                raise ValueError(f"must look like {schemes[0]}://user:password@host:port")
+        if url is not None and not _is_url(url.get_secret_value(), schemes):
+            raise ValueError(f"must look like {schemes[0]}://user:password@host:port")
         return url
 
     return AfterValidator(check)
+
+
+def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(text)
+        has_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:  # Its text may quote the password, so it goes no further.
+        return False
+    return parts.scheme in schemes and has_address
+
+
+def _check_secret_key(key: SecretStr) -> SecretStr:
+    secret = key.get_secret_value()
+    if len(secret) < MIN_SECRET_CHARS or len(set(secret)) < 10:
+        raise ValueError(
+            f"needs at least {MIN_SECRET_CHARS} random characters;"
+            ' make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
+        )
+    return key
 
 
 DatabaseUrl = Annotated[SecretStr, _url_of("postgresql", "postgres")]
@@ -51,7 +68,7 @@ Slug = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 class _Section(BaseSettings):
     """A part of the tree; each field names its environment variable as its alias."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", populate_by_name=True, allow_inf_nan=False)
 
     @classmethod
     def settings_customise_sources(
@@ -148,23 +165,13 @@ class WebSettings(_Section):
 class AccessSettings(_Section):
     """Tokens, and the first tenant and administrator."""
 
-    secret_key: SecretStr = Field(alias="IIOT_SECRET_KEY")
+    secret_key: Annotated[SecretStr, AfterValidator(_check_secret_key)] = Field(alias="IIOT_SECRET_KEY")
     access_token_s: int = Field(default=900, ge=60, le=86_400, alias="IIOT_ACCESS_TOKEN_S")
     refresh_token_s: int = Field(default=30 * 86_400, ge=600, alias="IIOT_REFRESH_TOKEN_S")
     tenant: Slug = Field(default="default", alias="IIOT_TENANT")
     tenant_name: str = Field(default="Default", min_length=1, max_length=200, alias="IIOT_TENANT_NAME")
     admin_email: str | None = Field(default=None, alias="IIOT_ADMIN_EMAIL")
     admin_password: SecretStr | None = Field(default=None, alias="IIOT_ADMIN_PASSWORD")
-
-    @model_validator(mode="after")
-    def _check_secret(self) -> Self:
-        secret = self.secret_key.get_secret_value()
-        if len(secret) < MIN_SECRET_CHARS or len(set(secret)) < 10:
-            raise ValueError(
-                f"IIOT_SECRET_KEY: needs at least {MIN_SECRET_CHARS} random characters;"
-                ' make one with: python3 -c "import secrets; print(secrets.token_urlsafe(48))"'
-            )
-        return self
 
     def derived_secret(self, purpose: str) -> str:
         """A secret of its own for one purpose: HMAC-SHA256 of the purpose under the secret key."""
@@ -269,19 +276,14 @@ def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             sections[name] = section.model_validate(_given(section, values))
         except ValidationError as error:
             problems += _described(error)
-    try:
-        environment = Settings.model_fields["environment"]
-        if problems:
-            given = values.get(str(environment.alias), environment.default)
-            if given not in ("development", "production"):
-                problems.append(f"IIOT_ENV: must be development or production, not {given!r}")
-            raise SettingsError(problems)
-        settings = Settings.model_validate({**_given(Settings, values), **sections})
-    except ValidationError as error:
-        raise SettingsError(_described(error)) from None
-    if problems := _production_problems(settings):
+    environment = values.get("IIOT_ENV") or "development"
+    if environment not in get_args(Environment):
+        problems.append(f"IIOT_ENV: must be {' or '.join(get_args(Environment))}, not {environment!r}")
+    elif environment == "production":
+        problems += _production_problems(sections)
+    if problems:
         raise SettingsError(problems)
-    return settings
+    return Settings.model_validate({"IIOT_ENV": environment, **sections})
 
 
 def _given(section: type[_Section], values: Mapping[str, str]) -> dict[str, Any]:
@@ -315,25 +317,26 @@ def _described(error: ValidationError) -> list[str]:
     return lines
 
 
-def _production_problems(settings: Settings) -> list[str]:
-    if not settings.is_production:
-        return []
+def _production_problems(sections: Mapping[str, Any]) -> list[str]:
+    """What is not good enough for production in the sections that could be read at all."""
     problems = []
-    if not settings.web.metrics_token:
+    if "web" in sections and not sections["web"].metrics_token:
         problems.append(
             "IIOT_METRICS_TOKEN: is missing; production does not publish /metrics without a token"
         )
-    for name, url in (
-        ("DATABASE_URL", settings.database.owner_url),
-        ("REDIS_URL", settings.redis.url),
-        ("MQTT_URL", settings.mqtt.url),
+    for name, section, field in (
+        ("DATABASE_URL", "database", "owner_url"),
+        ("REDIS_URL", "redis", "url"),
+        ("MQTT_URL", "mqtt", "url"),
     ):
-        password = password_of(url.get_secret_value())
+        if section not in sections:
+            continue
+        password = password_of(getattr(sections[section], field).get_secret_value())
         if len(password) < 12 or password.lower() in _WELL_KNOWN_PASSWORDS:
             problems.append(
                 f"{name}: needs a password of at least 12 characters that is not a well-known one"
             )
-    admin = settings.access.admin_password
+    admin = sections["access"].admin_password if "access" in sections else None
     if admin is not None and len(admin.get_secret_value()) < 12:
         problems.append("IIOT_ADMIN_PASSWORD: needs at least 12 characters")
     return problems
