@@ -18,7 +18,14 @@ from analytics_sql import statement
 from domain.metric import MetricKind
 
 _SQL = Path(__file__).parent / "sql" / "ingest.sql"
-_COLUMNS = "(observed_at, value, received_at, ingest_seq, metric_id, tenant_id, quality)"
+_COPY_TO_TELEMETRY = (
+    "COPY telemetry (observed_at, value, received_at, ingest_seq, metric_id, tenant_id, quality)"
+    " FROM STDIN (FORMAT binary)"
+)
+_COPY_TO_INCOMING = (
+    "COPY incoming (observed_at, value, received_at, ingest_seq, metric_id, tenant_id, quality)"
+    " FROM STDIN (FORMAT binary)"
+)
 
 # One row of COPY's binary format: field count, then each field as its length and its bytes.
 _ROW = Struct(">6sq4sd4sq4sq4si4si4sh")
@@ -112,13 +119,13 @@ def store_readings(cursor: Cursor, columns: ReadingColumns, *, may_repeat: bool)
     if not may_repeat:
         cursor.execute("SAVEPOINT straight")
         try:
-            cursor.copy_expert(f"COPY telemetry {_COLUMNS} FROM STDIN (FORMAT binary)", io.BytesIO(rows))
+            cursor.copy_expert(_COPY_TO_TELEMETRY, io.BytesIO(rows))
         except psycopg2.errors.UniqueViolation:
             cursor.execute("ROLLBACK TO SAVEPOINT straight")
         else:
             return []
     cursor.execute(statement(_SQL, "create_incoming"))
-    cursor.copy_expert(f"COPY incoming {_COLUMNS} FROM STDIN (FORMAT binary)", io.BytesIO(rows))
+    cursor.copy_expert(_COPY_TO_INCOMING, io.BytesIO(rows))
     cursor.execute(statement(_SQL, "store_incoming"))
     if cursor.rowcount == len(columns):
         return []
@@ -134,7 +141,7 @@ def copy_readings(cursor: Cursor, columns: ReadingColumns) -> None:
     """
     cursor.execute(statement(_SQL, "next_batch"))
     rows = _binary_rows(columns, _only(cursor) << SEQUENCE_SHIFT)
-    cursor.copy_expert(f"COPY telemetry {_COLUMNS} FROM STDIN (FORMAT binary)", io.BytesIO(rows))
+    cursor.copy_expert(_COPY_TO_TELEMETRY, io.BytesIO(rows))
 
 
 def advance_latest(cursor: Cursor, columns: ReadingColumns, places: Iterable[int]) -> set[int]:

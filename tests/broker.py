@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -102,3 +105,45 @@ def own_broker(folder: Path) -> Iterator[OwnBroker]:
         yield broker
     finally:
         broker.stop()
+
+
+class OldBroker:
+    """Speaks just enough MQTT 3.1.1: refuses version 5, then delivers one message and notes its end."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"mqtt://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.versions: list[int] = []
+        self.acknowledged = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(timeout=5)
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                with connection, connection.makefile("rb") as stream, suppress(OSError):
+                    self._talk(connection, stream)
+
+    def _talk(self, connection: socket.socket, stream: IO[bytes]) -> None:
+        while head := stream.read(2):
+            # Every packet of this conversation is shorter than 128 bytes.
+            body = stream.read(head[1])
+            match head[0] & 0xF0:
+                case 0x10:
+                    self.versions.append(body[6])
+                    connection.sendall(b"\x20\x02\x00" + (b"\x01" if body[6] == 5 else b"\x00"))
+                    if body[6] == 5:
+                        return
+                case 0x80:
+                    connection.sendall(b"\x90\x03" + body[:2] + b"\x01")
+                    connection.sendall(b"\x32\x0a\x00\x04t/1x\x00\x07{}")
+                case 0x40:
+                    assert body == b"\x00\x07"
+                    self.acknowledged.set()

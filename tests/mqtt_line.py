@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ingest.buffer import Item, Message, SessionLost
 from mqtt_client import Intake, MqttClient
 from observability import Heartbeats
 from settings import MqttSettings
@@ -95,3 +97,87 @@ def forget_session(url: str, client_id: str) -> None:
     """Have the broker forget the session of a client."""
     with Publisher(url, client_id=client_id):
         pass
+
+
+@dataclass(slots=True)
+class Inbox:
+    """Takes messages and shows them; full when the test says so."""
+
+    items: list[Item] = field(default_factory=list)
+    full_at: int = 1_000_000
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.items) >= self.full_at
+
+    def accept(self, items: Sequence[Item]) -> None:
+        self.items += items
+
+    @property
+    def messages(self) -> list[Message]:
+        return [item for item in self.items if isinstance(item, Message)]
+
+    @property
+    def payloads(self) -> list[bytes]:
+        return [message.payload for message in self.messages]
+
+    def has(self, count: int) -> bool:
+        return len(self.messages) == count
+
+    @property
+    def lost_sessions(self) -> int:
+        return sum(isinstance(item, SessionLost) for item in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """A client id with topics of its own on a broker."""
+
+    url: str
+    client_id: str
+    root: str
+
+    def topic(self, device: str = "P-101") -> str:
+        return f"{self.root}/{device}/telemetry"
+
+    def connect(
+        self, inbox: Inbox, *, url: str = "", is_awaited: bool = True, **variables: object
+    ) -> AbstractContextManager[Line]:
+        settings = mqtt_settings(url or self.url, self.client_id, **variables)
+        return connected(settings, subscriptions=[self.topic("+")], intake=inbox, is_awaited=is_awaited)
+
+    def publish(self, *payloads: bytes) -> None:
+        with Publisher(self.url) as publisher:
+            for payload in payloads:
+                publisher.publish(self.topic(), payload)
+            publisher.flush()
+
+    def settle_in(self) -> None:
+        """Have the broker keep from now on what is published, until the client takes it."""
+        inbox = Inbox()
+
+        def hears() -> bool:
+            self.publish(b"hello")
+            return bool(inbox.messages)
+
+        with self.connect(inbox):
+            until(hears)
+        self.take_everything()
+
+    def take_everything(self) -> list[Message]:
+        """Connect, take and acknowledge whatever the broker has for the client."""
+        inbox, last = Inbox(), secrets.token_bytes(8)
+        self.publish(last)
+        with self.connect(inbox) as line:
+            until(lambda: last in inbox.payloads, what="the last message")
+            acknowledge(line, inbox.messages)
+        return inbox.messages[:-1]
+
+
+def acknowledge(line: Line, messages: Sequence[Message]) -> None:
+    line.client.acknowledge([(message.epoch, message.mid) for message in messages])
+
+
+def new_wire(url: str) -> Wire:
+    label = secrets.token_hex(4)
+    return Wire(url, f"client-{label}", f"iiot/v1/{label}/plant-a")
