@@ -202,6 +202,14 @@ def test_a_time_outside_the_window_is_refused(make_station: StationFactory) -> N
     assert "looks like seconds" in station.letters(device)[-1].detail
 
 
+def test_of_a_message_above_the_limit_the_beginning_is_kept(station: Station) -> None:
+    device = new_device()
+    station.send(device, b'{"p": "' + b"x" * 5_000_000 + b'"}')
+    (letter,) = station.letters(device)
+    assert (letter.reason, letter.payload_bytes) == ("too_large", 5_000_009)
+    assert len(letter.payload) == station.limits.message_bytes
+
+
 def test_a_heartbeat_is_shown_while_the_writer_runs(make_station: StationFactory) -> None:
     station = make_station()
     station.send(new_device(), {"p": 1})
