@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, NoReturn
 
 import orjson
 
+from ingest.refusal import Refused
+
 # Times outside these bounds are not times: PostgreSQL and datetime could not even say them back.
 _MIN_US = -62_135_596_800_000_000
 _MAX_US = 253_402_300_799_999_999
@@ -27,13 +29,8 @@ _GAPS = (b" :", b"\t:", b"\n:", b"\r:")
 _RESERVED = ("ts", "quality", "unit")
 
 
-class Undecodable(Exception):
+class Undecodable(Refused):
     """A payload, or a part of one, that cannot be read."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
-        self.detail = detail
-        super().__init__(f"{reason}: {detail}")
 
 
 class Record(NamedTuple):

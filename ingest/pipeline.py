@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import orjson
 
 from domain.errors import PlatformError, RuleBroken, Unavailable
-from ingest.batch import READING_TOPIC
 from ingest.buffer import Buffer, Item, Submission
 from ingest.decode import Undecodable, decode_telemetry, timestamp_us
+from ingest.letters import READING_TOPIC
 from ingest.registry import Registry
 from ingest.submission import Offer, Outcome
 from ingest.topics import TopicLayout

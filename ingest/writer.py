@@ -16,8 +16,9 @@ from typing import Protocol
 
 from domain.errors import Unavailable
 from domain.reading import LatestValue, StoredReadings
-from ingest.batch import Batch, Intake, Refused, newest_places
+from ingest.batch import Batch, Intake, newest_places
 from ingest.buffer import Buffer, Item, Message, Submission
+from ingest.refusal import Refused
 from ingest.registry import DeviceRef
 from ingest.submission import Outcome, Rejection
 from observability import (
@@ -206,7 +207,7 @@ class Writer:
                         cursor, [(key, at, status) for key, (_, at, status) in batch.statuses.items()]
                     )
                 if batch.letters:
-                    sql.add_dead_letters(cursor, list(batch.letters.values()))
+                    sql.add_dead_letters(cursor, batch.letters.all())
         except Exception:
             # Devices and metrics that the transaction registered do not exist.
             self._registry.clear()
@@ -249,7 +250,7 @@ class Writer:
             readings_duplicate.inc(
                 sum(value == batch.columns.values[place] for place, value in unstored.items())
             )
-        for letter in batch.letters.values():
+        for letter in batch.letters.all():
             readings_rejected.labels(letter.reason).inc(letter.occurrences)
         self._answer_submissions(batch, unstored)
         try:

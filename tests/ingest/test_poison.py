@@ -171,7 +171,8 @@ def test_a_device_that_sends_nothing_but_poison_harms_only_itself(plant: Plant) 
     own = [poison for poison in own if poison.device is None and poison.tenant is None]
     plant.station.register(plant.tenant_id, bad, p="")
     doses = [plant.dose(poison, device=bad) for poison in own]
-    doses = [dose for dose in doses if not dose.is_delete] * 10
+    # What several readings of a message leave behind are letters of their own.
+    doses = [dose for dose in doses if not dose.is_delete and b'"n50"' not in dose.payload] * 10
     plant.deliver(
         [dose for number, bad_dose in enumerate(doses) for dose in (bad_dose, plant.good(neighbour, number))]
     )

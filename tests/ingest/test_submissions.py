@@ -12,7 +12,7 @@ from domain.errors import Unavailable
 from ingest.pipeline import NotReplayable
 from ingest.submission import Offer, Outcome
 from tests.ingest.conftest import StationFactory
-from tests.ingest.station import PLANT, Station, new_device, now_us
+from tests.ingest.station import PLANT, Letter, Station, new_device, now_us
 from tests.people import Plants
 
 pytestmark = pytest.mark.services
@@ -126,18 +126,62 @@ def test_a_full_buffer_refuses_requests_at_once(make_station: StationFactory, pl
 # Replay --------------------------------------------------------------------------------------------
 
 
+def _replay(station: Station, plants: Plants, letter: Letter) -> Outcome:
+    return station.pipeline.replay(plants.plant_a, PLANT, topic=letter.topic, payload=letter.payload)
+
+
 def test_a_dead_letter_of_a_message_is_replayed_whatever_its_age(station: Station, plants: Plants) -> None:
     device, old_ms = new_device(), 1_577_880_000_000
-    payload = orjson.dumps([{"ts": old_ms, "values": {"p": 1, "q": 2}, "quality": {"q": "bad"}}])
+    payload = orjson.dumps({"ts": old_ms, "values": {"p": 1}, "quality": "bad"})
     station.send(device, payload)
+    (letter,) = station.letters(device)
+    assert (letter.reason, letter.payload) == ("too_old", payload)
+    assert _replay(station, plants, letter).accepted == 1
+    assert [(row.observed_at_us, row.quality) for row in station.rows(device)] == [(old_ms * 1000, 0)]
+
+
+def test_of_several_readings_in_a_message_each_is_kept_and_replayed_by_itself(
+    station: Station, plants: Plants
+) -> None:
+    device, old_ms = new_device(), 1_577_880_000_000
+    record = {"values": {"p": 1, "q": 2}, "quality": {"q": "bad"}, "unit": {"p": "bar"}}
+    station.send(device, [{"ts": old_ms + place, **record} for place in range(3)])
     letters = station.letters(device)
-    assert {letter.reason for letter in letters} == {"too_old"}
-    topic = letters[0].topic
-    assert station.pipeline.replay(plants.plant_a, PLANT, topic=topic, payload=payload).accepted == 2
-    assert {(row.metric, row.value, row.quality) for row in station.rows(device)} == {
-        ("p", 1, 192),
-        ("q", 2, 0),
+    assert len(letters) == 6
+    assert max(letter.payload_bytes for letter in letters) < 200
+    assert all(_replay(station, plants, letter).accepted == 1 for letter in letters)
+    rows = station.rows(device)
+    assert {(row.metric, row.observed_at_us // 1000 - old_ms, row.value, row.quality) for row in rows} == {
+        (metric, place, value, quality)
+        for metric, value, quality in (("p", 1, 192), ("q", 2, 0))
+        for place in range(3)
     }
+    assert station.metric_kinds(device) == {"p": ("bar", "gauge"), "q": ("", "gauge")}
+
+
+def test_a_message_full_of_wrong_values_costs_about_its_own_size(station: Station) -> None:
+    device = new_device()
+    payload = orjson.dumps({f"m{place}": "x" * 50 for place in range(900)})
+    for _ in range(2):
+        station.send(device, payload)
+    letters = station.letters(device)
+    assert len(letters) == 900
+    assert {letter.occurrences for letter in letters} == {2}
+    assert sum(letter.payload_bytes for letter in letters) < 5 * len(payload)
+
+
+def test_a_refused_reading_without_a_time_keeps_its_arrival(station: Station) -> None:
+    device, at_us = new_device(), now_us() - 3_600_000_000
+    station.send(device, {"p": 1, "q": None}, received_at_us=at_us)
+    (letter,) = station.letters(device)
+    assert orjson.loads(letter.payload)["ts"] == at_us / 1000
+
+
+def test_a_value_too_deep_to_be_written_again_is_refused_all_the_same(station: Station) -> None:
+    device = new_device()
+    station.send(device, b'{"p":' + b"[" * 1000 + b"]" * 1000 + b',"q":1}')
+    assert station.reasons(device) == ["wrong_type"]
+    assert station.values(device) == [1]
 
 
 def test_a_dead_letter_of_one_reading_is_replayed(station: Station, plants: Plants) -> None:
