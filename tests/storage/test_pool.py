@@ -146,9 +146,11 @@ def test_a_broken_connection_is_replaced(make_pool: PoolFactory, owner_url: str)
     pool = make_pool()
     database = AppDatabase(pool)
     backend = _backend(pool)
-    with closing(psycopg2.connect(owner_url)) as owner, owner, owner.cursor() as cursor:
-        cursor.execute("SELECT pg_terminate_backend(%s)", (backend,))
-        until(lambda: _is_gone(cursor, backend))
+    with closing(psycopg2.connect(owner_url)) as owner:
+        owner.autocommit = True  # inside a transaction the list of backends stands still
+        with owner.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", (backend,))
+            until(lambda: _is_gone(cursor, backend))
     with pytest.raises(DatabaseUnavailable):
         database.read(1, "SELECT 1", {})
     assert database.read(1, "SELECT 1", {}) == [(1,)]
