@@ -139,6 +139,7 @@ def plain_owner_url(server_url: str, empty_url: str) -> Iterator[str]:
     role = sql.Identifier(name)
     database = sql.Identifier(urlsplit(empty_url).path[1:])
     _execute(server_url, sql.SQL("CREATE ROLE {} LOGIN PASSWORD 'plain'").format(role))
+    _execute(server_url, sql.SQL("GRANT {} TO CURRENT_USER").format(role))
     _execute(server_url, sql.SQL("ALTER DATABASE {} OWNER TO {}").format(database, role))
     parts = urlsplit(empty_url)
     yield urlunsplit(parts._replace(netloc=f"{name}:plain@{parts.netloc.rpartition('@')[2]}"))
