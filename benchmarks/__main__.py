@@ -16,10 +16,13 @@ def main(arguments: list[str]) -> int:
         "--quick", action="store_true", help="a tenth of the load, once: to see that it works"
     )
     parser.add_argument("--only", choices=["throughput"], help="this part alone")
+    parser.add_argument("--readings", type=int, choices=[1, 10, 100], help="this size of message alone")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each throughput; the median counts")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     given = parser.parse_args(arguments)
-    options = ingest.Options(is_quick=given.quick, repeats=given.repeats, only=given.only)
+    options = ingest.Options(
+        is_quick=given.quick, repeats=given.repeats, only=given.only, readings=given.readings
+    )
     figures = ingest.run(options)
     print(json.dumps(figures, indent=2))
     if given.json is not None:

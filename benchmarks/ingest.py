@@ -25,6 +25,7 @@ class Options:
     is_quick: bool = False
     repeats: int = 3
     only: str | None = None
+    readings: int | None = None
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -37,6 +38,8 @@ def run(options: Options) -> dict[str, Any]:
         figures["resident_idle_mb"] = round(platform.resident_mb(), 1)
         figures["throughput"] = []
         for readings_each, messages in throughput.FULL.items():
+            if options.readings not in (None, readings_each):
+                continue
             tell(f"{readings_each} readings a message")
             row = throughput.measure(platform, readings_each, messages // shrink, repeats)
             row["resident_mb"] = round(platform.resident_mb(), 1)
@@ -45,7 +48,7 @@ def run(options: Options) -> dict[str, Any]:
                 f"  {row['end_to_end_per_s']:,}/s end to end, COPY {row['copy_per_s']:,}/s,"
                 f" ratio {row['ratio']} (goal {row['ratio_goal']}, floor {row['ratio_floor']});"
                 f" {row['messages_per_s']:,} messages/s, broker alone {row['broker_messages_per_s']:,};"
-                f" {row['resident_mb']} MB"
+                f" {row['processor_us_a_reading']} us of processor a reading; {row['resident_mb']} MB"
             )
         if options.only == "throughput":
             return figures

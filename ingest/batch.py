@@ -32,7 +32,8 @@ from ingest.registry import DeviceRef, MetricRef, Registry
 from ingest.submission import Offer, Rejection
 from ingest.topics import Topic, TopicLayout
 from storage import ingest as sql
-from storage.ingest import DeadLetter, ReadingColumns
+from storage.binary_rows import ReadingColumns
+from storage.ingest import DeadLetter
 from storage.pool import Cursor
 
 _GOOD = int(Quality.GOOD)
