@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--quick", action="store_true", help="a tenth of the load, once: to see that it works"
     )
-    parser.add_argument("--only", choices=["throughput"], help="this part alone")
+    parser.add_argument("--only", choices=["throughput", "latency"], help="this part alone")
     parser.add_argument("--readings", type=int, choices=[1, 10, 100], help="this size of message alone")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each throughput; the median counts")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
