@@ -19,7 +19,8 @@ from benchmarks.payloads import DEVICES, device_id
 
 _TEXT_FRAME = 0x81
 _PING, _PONG = "2", "3"
-_OPEN, _JOINED, _ANSWER, _EVENT = "0", "40", "43", "42"
+# "40" asks for the connection, and the answer begins with the same.
+_SIGN_IN, _ANSWER, _EVENT = "40", "43", "42"
 _SIGN_IN_WITHIN_S = 20.0
 
 
@@ -58,6 +59,8 @@ class Listener:
                 size, start = int.from_bytes(self.held[2:10], "big"), 10
             if len(self.held) < start + size:
                 break
+            if self.held[0] != _TEXT_FRAME:
+                raise ConnectionError("the platform closed a socket")
             found.append(self.held[start : start + size].decode())
             del self.held[: start + size]
         return found
@@ -66,12 +69,10 @@ class Listener:
         """Answer what has to be answered; return the text of an event."""
         if text == _PING:
             self.send(_PONG)
-        elif text.startswith(_JOINED):
+        elif text.startswith(_SIGN_IN):
             self.send('420["subscribe",' + json.dumps({"devices": [self.device]}) + "]")
         elif text.startswith(_ANSWER):
             self.is_subscribed = True
-        elif text.startswith(_OPEN):
-            self.send(_JOINED + json.dumps({"token": self.token}))
         elif text.startswith(_EVENT):
             self.frames += 1
             return text[len(_EVENT) :]
@@ -94,6 +95,7 @@ def open_listener(host: str, port: int, token: str, device: str) -> Listener:
         raise ConnectionError(head.decode())
     listener = Listener(connection, token, device)
     listener.held += rest
+    listener.send(_SIGN_IN + json.dumps({"token": token}))
     return listener
 
 

@@ -55,26 +55,29 @@ class BinaryRows(io.RawIOBase):
 
 
 def _pieces(columns: ReadingColumns, first_seq: int) -> Iterator[bytes]:
-    yield _HEADER
-    for start in range(0, len(columns), _PIECE_ROWS):
-        piece = slice(start, start + _PIECE_ROWS)
-        yield b"".join(
-            map(
-                _ROW.pack,
-                repeat(_FIRST),
-                [time - _POSTGRES_EPOCH_US for time in columns.observed_at_us[piece]],
-                repeat(_EIGHT),
-                columns.values[piece],
-                repeat(_EIGHT),
-                [time - _POSTGRES_EPOCH_US for time in columns.received_at_us[piece]],
-                repeat(_EIGHT),
-                range(first_seq + start, first_seq + start + _PIECE_ROWS),
-                repeat(_FOUR),
-                columns.metric_ids[piece],
-                repeat(_FOUR),
-                columns.tenant_ids[piece],
-                repeat(_TWO),
-                columns.qualities[piece],
-            )
-        )
-    yield _TRAILER
+    count = len(columns)
+    for start in range(0, max(1, count), _PIECE_ROWS):
+        # Header and trailer travel with the rows: a small batch is one piece.
+        is_last = start + _PIECE_ROWS >= count
+        rows = _packed(columns, slice(start, start + _PIECE_ROWS), first_seq + start)
+        yield b"".join((b"" if start else _HEADER, *rows, _TRAILER if is_last else b""))
+
+
+def _packed(columns: ReadingColumns, piece: slice, first_seq: int) -> Iterator[bytes]:
+    return map(
+        _ROW.pack,
+        repeat(_FIRST),
+        [time - _POSTGRES_EPOCH_US for time in columns.observed_at_us[piece]],
+        repeat(_EIGHT),
+        columns.values[piece],
+        repeat(_EIGHT),
+        [time - _POSTGRES_EPOCH_US for time in columns.received_at_us[piece]],
+        repeat(_EIGHT),
+        range(first_seq, first_seq + _PIECE_ROWS),
+        repeat(_FOUR),
+        columns.metric_ids[piece],
+        repeat(_FOUR),
+        columns.tenant_ids[piece],
+        repeat(_TWO),
+        columns.qualities[piece],
+    )

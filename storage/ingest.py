@@ -79,10 +79,9 @@ def store_readings(cursor: Cursor, columns: ReadingColumns, *, may_repeat: bool)
     Raises:
         psycopg2.Error: translated by the pool's transaction.
     """
-    cursor.execute(statement(_SQL, "next_batch"))
+    cursor.execute(statement(_SQL, "next_batch" if may_repeat else "next_batch_straight"))
     first_seq = _only(cursor) << SEQUENCE_SHIFT
     if not may_repeat:
-        cursor.execute("SAVEPOINT straight")
         try:
             cursor.copy_expert(_COPY_TELEMETRY, BinaryRows(columns, first_seq))
         except psycopg2.errors.UniqueViolation:
