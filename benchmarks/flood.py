@@ -51,7 +51,7 @@ def flood(url: str, load: Load) -> dict[str, float]:
     return {"started": started, "ended": time.time()}
 
 
-def pace(url: str, rate: float, seconds: float, probe: int) -> dict[str, Any]:
+def pace(url: str, rate: float, seconds: float, probe: int, devices: int = DEVICES) -> dict[str, Any]:
     """Publish ten readings a message at a steady rate; the time of each message is when it was sent.
 
     Every tenth message is the probe device's; its times are returned, in microseconds since 1970.
@@ -65,7 +65,7 @@ def pace(url: str, rate: float, seconds: float, probe: int) -> dict[str, Any]:
         while (elapsed := time.monotonic() - started) < seconds:
             burst = []
             while count < elapsed * rate:
-                number = probe if count % 10 == 0 else count % DEVICES
+                number = probe if count % 10 == 0 else count % devices
                 now_us = time.time_ns() // 1000
                 if number == probe:
                     sent_us.append(now_us)
