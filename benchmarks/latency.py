@@ -22,7 +22,8 @@ WHERE d.device_id = %s AND m.name = 'm0'
 
 
 def measure(platform: Platform, *, rate: float, seconds: float) -> dict[str, Any]:
-    """Publish ten readings a message and watch one device's newest value; it gets every tenth message.
+    """Publish ten readings a message and watch one device's newest value; it gets about every
+    tenth message.
 
     The watch looks every 2 ms, so that the figures are up to that much too high.
     """
