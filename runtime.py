@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -166,6 +167,9 @@ class Runtime:
 
     def start(self) -> None:
         """Start every thread; from then on readings flow."""
+        # What the start made stays: the collector need not go through all of it for every burst of messages.
+        gc.collect()
+        gc.freeze()
         self.redis.start()
         self.scheduler.start()
         self.realtime.start()

@@ -5,6 +5,7 @@ prints what it measured as JSON.
 """
 
 import json
+import random
 import select
 import socket
 import sys
@@ -51,21 +52,23 @@ def flood(url: str, load: Load) -> dict[str, float]:
     return {"started": started, "ended": time.time()}
 
 
-def pace(url: str, rate: float, seconds: float, probe: int) -> dict[str, Any]:
+def pace(url: str, rate: float, seconds: float, probe: int, devices: int = DEVICES) -> dict[str, Any]:
     """Publish ten readings a message at a steady rate; the time of each message is when it was sent.
 
-    Every tenth message is the probe device's; its times are returned, in microseconds since 1970.
+    About every tenth message is the probe device's; its times are returned, in microseconds since 1970.
     """
     connection, _ = open_connection(url, "bench-pacer", is_clean=True)
     _wait_for_go()
     sent_us: list[int] = []
+    dice = random.Random(1)
     started = time.monotonic()
     count = 0
     with connection:
         while (elapsed := time.monotonic() - started) < seconds:
             burst = []
             while count < elapsed * rate:
-                number = probe if count % 10 == 0 else count % DEVICES
+                # By chance: at even distances the probe's messages would keep step with the batches.
+                number = probe if dice.random() < 0.1 else count % devices
                 now_us = time.time_ns() // 1000
                 if number == probe:
                     sent_us.append(now_us)

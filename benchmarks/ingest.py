@@ -15,6 +15,7 @@ from benchmarks.worker import Worker
 
 RATE = 1000.0
 CONNECTIONS = 16
+SOCKETS = 100
 _ROUTE = f"/api/v1/telemetry?device_id={device_id(0)}&metric=m0&limit=100"
 
 
@@ -25,6 +26,7 @@ class Options:
     is_quick: bool = False
     repeats: int = 3
     only: str | None = None
+    readings: int | None = None
 
 
 def run(options: Options) -> dict[str, Any]:
@@ -37,6 +39,8 @@ def run(options: Options) -> dict[str, Any]:
         figures["resident_idle_mb"] = round(platform.resident_mb(), 1)
         figures["throughput"] = []
         for readings_each, messages in throughput.FULL.items():
+            if options.readings not in (None, readings_each) or options.only == "latency":
+                continue
             tell(f"{readings_each} readings a message")
             row = throughput.measure(platform, readings_each, messages // shrink, repeats)
             row["resident_mb"] = round(platform.resident_mb(), 1)
@@ -45,13 +49,18 @@ def run(options: Options) -> dict[str, Any]:
                 f"  {row['end_to_end_per_s']:,}/s end to end, COPY {row['copy_per_s']:,}/s,"
                 f" ratio {row['ratio']} (goal {row['ratio_goal']}, floor {row['ratio_floor']});"
                 f" {row['messages_per_s']:,} messages/s, broker alone {row['broker_messages_per_s']:,};"
-                f" {row['resident_mb']} MB"
+                f" {row['processor_us_a_reading']} us of processor a reading; {row['resident_mb']} MB"
             )
         if options.only == "throughput":
             return figures
+        # Registers the devices, where that was not done above.
+        throughput.publish_and_wait(platform, throughput.warm_up())
         seconds = 20.0 / shrink
         tell("1,000 messages/s of 10 readings")
-        figures["latency"] = latency.measure(platform, rate=RATE, seconds=seconds)
+        with listeners(platform, 1) as listener:
+            listener.go()
+            figures["latency"] = latency.measure(platform, rate=RATE, seconds=seconds)
+            figures["latency"]["publish_to_socket"] = listener.finish()
         tell(f"  {figures['latency']}")
         figures["under_load"] = measure_under_load(platform, seconds)
         figures["resident_mb"] = round(platform.resident_mb(), 1)
@@ -59,20 +68,22 @@ def run(options: Options) -> dict[str, Any]:
 
 
 def measure_under_load(platform: Platform, seconds: float) -> dict[str, Any]:
-    """Measure requests alone, then requests and the same telemetry as before at once."""
+    """Measure requests alone, then requests, telemetry as before and a hundred sockets at once."""
     with http_clients(platform) as clients:
         clients.go()
         tell("HTTP alone, 16 connections on 100 rows")
         time.sleep(min(seconds, 10.0))
         alone = clients.finish()
     tell(f"  {alone}")
-    tell("the same with 1,000 messages/s of 10 readings")
-    with http_clients(platform) as clients:
+    tell("the same with 1,000 messages/s of 10 readings and 100 sockets")
+    with listeners(platform, SOCKETS) as listener, http_clients(platform) as clients:
+        listener.go()
         clients.go()
         both = latency.measure(platform, rate=RATE, seconds=seconds)
-        loaded = clients.finish()
-    tell(f"  {both}\n  {loaded}")
-    return {"http_alone": alone, "http": loaded, **both}
+        both["http"] = clients.finish()
+        both["publish_to_socket"] = listener.finish()
+    tell(f"  {both}")
+    return {"http_alone": alone, **both}
 
 
 def http_clients(platform: Platform) -> Worker:
@@ -85,6 +96,14 @@ def http_clients(platform: Platform) -> Worker:
         path=_ROUTE,
         token=platform.token(),
         connections=CONNECTIONS,
+    )
+
+
+def listeners(platform: Platform, count: int) -> Worker:
+    """Return sockets that listen to one device each, ready to go."""
+    parts = urlsplit(platform.base_url)
+    return Worker(
+        "benchmarks.sockets", host=parts.hostname, port=parts.port, token=platform.token(), count=count
     )
 
 

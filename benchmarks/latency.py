@@ -22,9 +22,10 @@ WHERE d.device_id = %s AND m.name = 'm0'
 
 
 def measure(platform: Platform, *, rate: float, seconds: float) -> dict[str, Any]:
-    """Publish ten readings a message and watch one device's newest value; it gets every tenth message.
+    """Publish ten readings a message and watch the newest value of one device.
 
-    The watch looks every 2 ms, so that the figures are up to that much too high.
+    It gets about every tenth message. The watch looks every 2 ms, so that the figures
+    are up to that much too high.
     """
     platform.empty_tables()
     looks: list[tuple[float, int]] = []

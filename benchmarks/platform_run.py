@@ -18,7 +18,7 @@ from psycopg2.extensions import connection as Connection
 from benchmarks.payloads import Load
 from settings import load_settings
 from tools.bootstrap import PROJECT
-from tools.chaos.victim import resident_mb
+from tools.chaos.victim import processor_s, resident_mb
 from tools.services.child import Child
 from tools.services.welcome import is_ready
 
@@ -55,6 +55,10 @@ class Platform:
     def resident_mb(self) -> float:
         """Return the resident memory of its processes in MB."""
         return resident_mb(self.child.pid)
+
+    def processor_s(self) -> float:
+        """Return the processor time it has used in seconds."""
+        return processor_s(self.child.pid)
 
     def token(self) -> str:
         """Sign the first administrator in; return the access token."""

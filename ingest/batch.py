@@ -26,7 +26,7 @@ from ingest.registry import DeviceRef, MetricRef, Registry
 from ingest.submission import Offer, Rejection
 from ingest.topics import Topic, TopicLayout
 from storage import ingest as sql
-from storage.ingest import ReadingColumns
+from storage.binary_rows import ReadingColumns
 from storage.pool import Cursor
 
 _GOOD = int(Quality.GOOD)

@@ -87,6 +87,10 @@ class Buffer:
         self._bytes = 0
         self._lock = threading.Lock()
         self._filled = threading.Event()
+        self._enough = threading.Event()
+        self._enough_items = max_items
+        self._enough_bytes = max_bytes
+        self._taken_at = 0.0
         self._was_full = False
         self._on_room: Callable[[], None] = lambda: None
         buffer_messages.set_function(lambda: len(self._items))
@@ -115,22 +119,27 @@ class Buffer:
             self._bytes += weight
         if not self._filled.is_set():
             self._filled.set()
+        if len(self._items) >= self._enough_items or self._bytes >= self._enough_bytes:
+            self._enough.set()
 
     def take(self, *, max_items: int, max_bytes: int, wait_s: float, linger_s: float) -> list[Item]:
         """Take up to `max_items`; empty after `wait_s` without any.
 
-        Once something is there, up to `linger_s` is spent on waiting for a fuller batch.
+        Takings are `linger_s` apart, unless there is enough for a full batch before: what comes after a
+        quiet time is taken at once, a steady stream in batches.
         """
         if not self._items:
             self._filled.clear()
             if not self._items and not self._filled.wait(wait_s):
                 return []
-        deadline = time.monotonic() + linger_s
-        while len(self._items) < max_items and self._bytes < max_bytes:
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                break
-            time.sleep(min(remaining, 0.005))
+        remaining_s = self._taken_at + linger_s - time.monotonic()
+        if remaining_s > 0:
+            # One wait, not many short ones: each would have to win the interpreter lock again.
+            self._enough.clear()
+            self._enough_items, self._enough_bytes = max_items, max_bytes
+            if len(self._items) < max_items and self._bytes < max_bytes:
+                self._enough.wait(remaining_s)
+        self._taken_at = time.monotonic()
         taken: list[Item] = []
         weight = 0
         with self._lock:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from itertools import repeat
 from pathlib import Path
-from struct import Struct
 
 import psycopg2.errors
 from psycopg2 import Binary
@@ -16,6 +13,7 @@ from psycopg2.extensions import cursor as Cursor
 
 from analytics_sql import statement
 from domain.metric import MetricKind
+from storage.binary_rows import BinaryRows, ReadingColumns
 
 _SQL = Path(__file__).parent / "sql" / "ingest.sql"
 _COPY_TO_TELEMETRY = (
@@ -27,34 +25,8 @@ _COPY_TO_INCOMING = (
     " FROM STDIN (FORMAT binary)"
 )
 
-# One row of COPY's binary format: field count, then each field as its length and its bytes.
-_ROW = Struct(">6sq4sd4sq4sq4si4si4sh")
-_FIRST = b"\x00\x07\x00\x00\x00\x08"
-_EIGHT = b"\x00\x00\x00\x08"
-_FOUR = b"\x00\x00\x00\x04"
-_TWO = b"\x00\x00\x00\x02"
-_HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
-_TRAILER = b"\xff\xff"
-
-# PostgreSQL counts time from 2000-01-01.
-POSTGRES_EPOCH_US = 946_684_800_000_000
 SEQUENCE_SHIFT = 20
 _EPOCH_DAY = date(1970, 1, 1)
-
-
-@dataclass(slots=True)
-class ReadingColumns:
-    """Readings as parallel lists; times in microseconds since 1970 UTC."""
-
-    observed_at_us: list[int]
-    values: list[float]
-    received_at_us: list[int]
-    metric_ids: list[int]
-    tenant_ids: list[int]
-    qualities: list[int]
-
-    def __len__(self) -> int:
-        return len(self.metric_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +85,17 @@ def store_readings(cursor: Cursor, columns: ReadingColumns, *, may_repeat: bool)
     Raises:
         psycopg2.Error: translated by the pool's transaction.
     """
-    cursor.execute(statement(_SQL, "next_batch"))
+    cursor.execute(statement(_SQL, "next_batch" if may_repeat else "next_batch_straight"))
     first_seq = _only(cursor) << SEQUENCE_SHIFT
-    rows = _binary_rows(columns, first_seq)
     if not may_repeat:
-        cursor.execute("SAVEPOINT straight")
         try:
-            cursor.copy_expert(_COPY_TO_TELEMETRY, io.BytesIO(rows))
+            cursor.copy_expert(_COPY_TO_TELEMETRY, BinaryRows(columns, first_seq))
         except psycopg2.errors.UniqueViolation:
             cursor.execute("ROLLBACK TO SAVEPOINT straight")
         else:
             return []
     cursor.execute(statement(_SQL, "create_incoming"))
-    cursor.copy_expert(_COPY_TO_INCOMING, io.BytesIO(rows))
+    cursor.copy_expert(_COPY_TO_INCOMING, BinaryRows(columns, first_seq))
     cursor.execute(statement(_SQL, "store_incoming"))
     if cursor.rowcount == len(columns):
         return []
@@ -140,8 +110,7 @@ def copy_readings(cursor: Cursor, columns: ReadingColumns) -> None:
         psycopg2.Error: a key is stored already, or a value does not fit; nothing was stored.
     """
     cursor.execute(statement(_SQL, "next_batch"))
-    rows = _binary_rows(columns, _only(cursor) << SEQUENCE_SHIFT)
-    cursor.copy_expert(_COPY_TO_TELEMETRY, io.BytesIO(rows))
+    cursor.copy_expert(_COPY_TO_TELEMETRY, BinaryRows(columns, _only(cursor) << SEQUENCE_SHIFT))
 
 
 def advance_latest(cursor: Cursor, columns: ReadingColumns, places: Iterable[int]) -> set[int]:
@@ -289,29 +258,6 @@ def add_device_event(
 def day_of(observed_at_us: int) -> date:
     """The UTC day of a time in microseconds since 1970."""
     return _EPOCH_DAY + timedelta(days=observed_at_us // 86_400_000_000)
-
-
-def _binary_rows(columns: ReadingColumns, first_seq: int) -> bytes:
-    since_2000 = [time - POSTGRES_EPOCH_US for time in columns.observed_at_us]
-    received = [time - POSTGRES_EPOCH_US for time in columns.received_at_us]
-    rows = map(
-        _ROW.pack,
-        repeat(_FIRST),
-        since_2000,
-        repeat(_EIGHT),
-        columns.values,
-        repeat(_EIGHT),
-        received,
-        repeat(_EIGHT),
-        range(first_seq, first_seq + len(columns)),
-        repeat(_FOUR),
-        columns.metric_ids,
-        repeat(_FOUR),
-        columns.tenant_ids,
-        repeat(_TWO),
-        columns.qualities,
-    )
-    return b"".join((_HEADER, *rows, _TRAILER))
 
 
 def _array(items: Iterable[float]) -> str:

@@ -2,6 +2,11 @@
 -- The number of the next ingest batch; a reading's ingest_seq is batch number * 2^20 + its place.
 SELECT nextval('ingest_batch_seq');
 
+-- name: next_batch_straight
+-- The same, and a savepoint to return to when the rows cannot go straight into the table: one round trip.
+SAVEPOINT straight;
+SELECT nextval('ingest_batch_seq');
+
 -- name: create_incoming
 -- The session's own copy of the telemetry columns, for batches that may hold what is stored already.
 CREATE TEMP TABLE IF NOT EXISTS incoming (

@@ -9,7 +9,8 @@ import pytest
 
 from domain.metric import MetricKind
 from storage import ingest
-from storage.ingest import POSTGRES_EPOCH_US, DeadLetter, ReadingColumns, Unstored
+from storage.binary_rows import POSTGRES_EPOCH_US, ReadingColumns
+from storage.ingest import DeadLetter, Unstored
 from storage.pool import Cursor, DataRejected, SystemDatabase
 from tests.people import Plants
 

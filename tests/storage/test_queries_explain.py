@@ -25,7 +25,7 @@ STATEMENTS = [(path, statement) for path in FILES for statement in load_statemen
 _PARAMETER = re.compile(r"%\((\w+)\)s(?:::(\w+(?: precision)?(?:\[\])?))?")
 _OPTIONAL = re.compile(r"(?:coalesce\(%\((\w+)\)s)|(?:%\((\w+)\)s(?:::\w+)? IS NULL)")
 # What EXPLAIN does not take.
-_UTILITY = re.compile(r"\s*(CREATE|COPY|LOCK|SET|TRUNCATE)\b", re.IGNORECASE)
+_UTILITY = re.compile(r"\s*(CREATE|COPY|LOCK|SAVEPOINT|SET|TRUNCATE)\b", re.IGNORECASE)
 
 # A value for a parameter: by its name where the name asks for it, else by its cast, else a text.
 _BY_NAME: dict[str, object] = {

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from fleet.registry import DeviceSpec, Registry
-from storage.ingest import ReadingColumns, day_of, device_with_metrics, store_readings
+from storage.binary_rows import ReadingColumns
+from storage.ingest import day_of, device_with_metrics, store_readings
 from storage.pool import AppDatabase, SystemDatabase
 from storage.telemetry import ensure_partitions
 from tests.people import Plants

@@ -32,6 +32,17 @@ def resident_mb(session: int) -> float:
     return total_kb * 1024 / 1e6
 
 
+def processor_s(session: int) -> float:
+    """Return the processor time that the living processes of a session have used, in seconds."""
+    ticks = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            if os.getsid(int(folder.name)) == session:
+                stat = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+                ticks += sum(int(count) for count in stat.rpartition(")")[2].split()[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """What the platform says of itself since its start."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from analytics_sql import statement
 from domain.reading import Quality
-from storage.ingest import ReadingColumns, copy_readings, day_of
+from storage.binary_rows import ReadingColumns
+from storage.ingest import copy_readings, day_of
 from storage.pool import SystemDatabase
 from storage.telemetry import ensure_partitions
 from tools.plant.model.catalogue import DEVICES
