@@ -181,16 +181,21 @@ def refusal(url: str, auth: object, transport: str = "websocket") -> str:
     return reason
 
 
-@contextmanager
-def plant(**variables: str) -> Iterator[Plant]:
-    """A running plant with these settings."""
+def load(**variables: str) -> Settings:
+    """Settings of a platform without its services."""
     environ = {
         "DATABASE_URL": "postgresql://nobody:nobody@127.0.0.1:9/none",
         "REDIS_URL": "redis://:nobody@127.0.0.1:9/0",
         "MQTT_URL": "mqtt://nobody:nobody@127.0.0.1:9",
         "IIOT_SECRET_KEY": "tests-only-R4nd0m-Key-that-is-long-enough-0123456789",
     }
-    with Plant(load_settings({**environ, **variables})) as running:
+    return load_settings({**environ, **variables})
+
+
+@contextmanager
+def plant(**variables: str) -> Iterator[Plant]:
+    """A running plant with these settings."""
+    with Plant(load(**variables)) as running:
         yield running
 
 
