@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,8 +10,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import simple_websocket
 import socketio
 import socketio.exceptions
 from flask import Flask
@@ -206,3 +209,56 @@ def wait_until(is_true: Callable[[], object], *, timeout_s: float = 5.0) -> floa
         assert time.monotonic() - started < timeout_s, "waited too long"
         time.sleep(0.005)
     return time.monotonic() - started
+
+
+def wait_for_value(client: Client, value: float) -> None:
+    wait_until(lambda: value in client.values)
+
+
+def wait_for_the_end(client: Client, *, timeout_s: float = 5.0) -> None:
+    wait_until(lambda: client.disconnected_at, timeout_s=timeout_s)
+
+
+def settled(running: Plant, *devices: tuple[int, str]) -> None:
+    """Wait for a marker that follows everything published before."""
+    watcher = {1: "token-oskar", 2: "token-mallory"}
+    for tenant_id, device_id in devices:
+        client = running.client(watcher[tenant_id])
+        client.subscribe(device_id)
+        running.publish(device_id, -1.0, tenant_id=tenant_id)
+        wait_for_value(client, -1.0)
+
+
+def bare_websocket(running: Plant) -> simple_websocket.Client:
+    """A bare WebSocket that has not signed in."""
+    return simple_websocket.Client(
+        f"{running.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+    )
+
+
+def close_bare(client: simple_websocket.Client) -> None:
+    if client.connected:
+        client.close()
+    client.thread.join(5)
+    client.sock.close()
+
+
+def deaf_client(running: Plant) -> socket.socket:
+    """A WebSocket that signs in, subscribes to P-101 and never reads again."""
+    host, port = urlsplit(running.url).hostname, urlsplit(running.url).port
+    assert host is not None
+    assert port is not None
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((host, port))
+    connection.sendall(
+        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: plant\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    # Frames that came with the request would wait in the buffer of the HTTP server.
+    while not connection.recv(4096).endswith(b"\r\n\r\n"):
+        pass
+    for message in (b'40{"token":"token-vera"}', b'42["subscribe",{"devices":["P-101"]}]'):
+        connection.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
+    return connection

@@ -2,48 +2,27 @@
 
 from __future__ import annotations
 
-import http.client
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
-import simple_websocket
-import socketio.exceptions
 
 from observability import REGISTRY
-from tests.api.sockets import PLANT_B, Client, Plant, plant, refusal, wait_until
+from tests.api.sockets import (
+    PLANT_B,
+    Plant,
+    bare_websocket,
+    close_bare,
+    plant,
+    refusal,
+    settled,
+    wait_for_value,
+    wait_until,
+)
 
-REVOKED_WITHIN_S = 5.0
-
-
-@pytest.fixture
-def running() -> Iterator[Plant]:
-    with plant(IIOT_BROADCAST_INTERVAL_S="0.1") as running:
-        yield running
-
-
-def wait_for_value(client: Client, value: float) -> None:
-    wait_until(lambda: value in client.values)
-
-
-def wait_for_the_end(client: Client, *, timeout_s: float = 5.0) -> None:
-    wait_until(lambda: client.disconnected_at, timeout_s=timeout_s)
-
-
-def settled(running: Plant, *devices: tuple[int, str]) -> None:
-    """Wait for a marker that follows everything published before."""
-    watcher = {1: "token-oskar", 2: "token-mallory"}
-    for tenant_id, device_id in devices:
-        client = running.client(watcher[tenant_id])
-        client.subscribe(device_id)
-        running.publish(device_id, -1.0, tenant_id=tenant_id)
-        wait_for_value(client, -1.0)
+pytestmark = pytest.mark.services
 
 
 # Getting in ---------------------------------------------------------------------------------------------
@@ -113,13 +92,13 @@ def test_one_socket_too_many_is_refused_while_http_answers() -> None:
 def test_transports_that_do_not_sign_in_are_bounded_and_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.realtime._SIGN_IN_WITHIN_S", 0.5)
     with plant(IIOT_MAX_SOCKETS="5", IIOT_REQUEST_THREADS="4") as running:
-        silent = [websocket(running) for _ in range(6)]
+        silent = [bare_websocket(running) for _ in range(6)]
         refused = requests.get(f"{running.url}/socket.io/?EIO=4&transport=polling", timeout=5)
         assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
         assert requests.get(f"{running.url}/ping", timeout=5).text == "pong"
         wait_until(lambda: not running.socketio.has_connections(), timeout_s=8)
         for client in silent:
-            close(client)
+            close_bare(client)
         running.client("token-vera")
 
 
@@ -254,165 +233,3 @@ def test_a_change_of_a_device_is_told(running: Plant) -> None:
             {"device_id": "P-101", "status": "offline", "last_seen": "2023-11-14T22:13:20.123Z"},
         )
     ]
-
-
-# Having to go -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
-def test_a_token_that_ends_on_an_open_socket_ends_it(running: Plant, transport: str) -> None:
-    expires_at = datetime.now(UTC) + timedelta(seconds=1.5)
-    running.tokens.change("token-vera", expires_at=expires_at)
-    vera, oskar = running.client("token-vera", transports=[transport]), running.client("token-oskar")
-    wait_until(lambda: vera.disconnected_at, timeout_s=1.5 + REVOKED_WITHIN_S)
-    assert timedelta(0) <= datetime.now(UTC) - expires_at < timedelta(seconds=REVOKED_WITHIN_S)
-    assert oskar.disconnected_at is None
-
-
-def test_the_end_of_a_token_counts_while_the_database_is_away(running: Plant) -> None:
-    running.tokens.change("token-vera", expires_at=datetime.now(UTC) + timedelta(seconds=1.5))
-    vera, oskar = running.client("token-vera"), running.client("token-oskar")
-    running.tokens.is_away = True
-    wait_until(lambda: vera.disconnected_at, timeout_s=1.5 + REVOKED_WITHIN_S)
-    assert oskar.subscribe("P-101")["subscribed"] == ["P-101"]
-
-
-def test_a_revoked_person_is_cut_from_all_sockets(running: Plant) -> None:
-    sockets = [running.client("token-vera") for _ in range(3)]
-    oskar = running.client("token-oskar")
-    for client in (*sockets, oskar):
-        client.subscribe("P-101")
-    del running.tokens.principals["token-vera"]
-    for client in sockets:
-        wait_for_the_end(client, timeout_s=REVOKED_WITHIN_S)
-    running.publish("P-101", 1.0)
-    wait_until(lambda: oskar.values == [1.0])
-    assert all(client.values == [] for client in sockets)
-
-
-def test_sockets_of_one_token_are_checked_together(running: Plant) -> None:
-    for _ in range(10):
-        running.client("token-vera")
-    asked = running.tokens.asked
-    running.realtime.check_rights()
-    assert running.tokens.asked - asked <= 2
-
-
-def test_a_lost_permission_leaves_the_rooms_and_keeps_the_socket(running: Plant) -> None:
-    vera = running.client("token-vera")
-    vera.subscribe("*")
-    running.tokens.change("token-vera", permissions=frozenset({"devices:read"}))
-    wait_until(lambda: not running.realtime.is_listening(1, "P-101"), timeout_s=REVOKED_WITHIN_S)
-    settled(running, (1, "P-101"))
-    assert vera.values == []
-    assert vera.subscribe("P-101") == {"error": "the permission telemetry:read is missing"}
-    running.tokens.change("token-vera", permissions=frozenset({"telemetry:read"}))
-    wait_until(lambda: "error" not in vera.subscribe("P-101"), timeout_s=REVOKED_WITHIN_S)
-
-
-def test_a_client_that_floods_is_cut(running: Plant) -> None:
-    vera, oskar = running.client("token-vera"), running.client("token-oskar")
-    deadline = time.monotonic() + 10
-    while vera.disconnected_at is None and time.monotonic() < deadline:
-        try:
-            vera.emit("shout", {"n": 1})
-        except socketio.exceptions.BadNamespaceError:
-            break
-    wait_until(lambda: vera.disconnected_at)
-    assert oskar.subscribe("P-101")["subscribed"] == ["P-101"]
-
-
-def test_a_message_that_is_too_large_ends_its_connection_only(running: Plant) -> None:
-    vera, oskar = running.client("token-vera"), running.client("token-oskar")
-    vera.emit("subscribe", {"devices": ["x" * 1_000_000]})
-    wait_until(lambda: vera.disconnected_at)
-    assert oskar.subscribe("P-101")["subscribed"] == ["P-101"]
-
-
-def test_a_client_that_does_not_read_is_cut_and_frees_its_threads(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("api.realtime._MAX_WAITING_PACKETS", 20)
-    with plant(IIOT_BROADCAST_INTERVAL_S="0.01") as running:
-        cut_the_deaf(running)
-
-
-def cut_the_deaf(running: Plant) -> None:
-    vera = running.client("token-vera")
-    vera.subscribe("P-102")
-    with closing(deaf_client(running)) as deaf:
-        wait_until(lambda: running.realtime.is_listening(1, "P-101"))
-        deadline = time.monotonic() + 20
-        while running.realtime.is_listening(1, "P-101"):
-            assert time.monotonic() < deadline
-            running.publish("P-101", *(float(number) for number in range(400)))
-            time.sleep(0.01)
-        wait_until(lambda: len(running.socketio.transports()) == 1)
-        assert deaf.fileno() >= 0
-    running.publish("P-102", 1.0)
-    wait_until(lambda: vera.values == [1.0])
-
-
-def websocket(running: Plant) -> simple_websocket.Client:
-    """A bare WebSocket that has not signed in."""
-    return simple_websocket.Client(
-        f"{running.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
-    )
-
-
-def close(client: simple_websocket.Client) -> None:
-    if client.connected:
-        client.close()
-    client.thread.join(5)
-    client.sock.close()
-
-
-def deaf_client(running: Plant) -> socket.socket:
-    """A WebSocket that signs in, subscribes to P-101 and never reads again."""
-    host, port = urlsplit(running.url).hostname, urlsplit(running.url).port
-    assert host is not None
-    assert port is not None
-    connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    connection.connect((host, port))
-    connection.sendall(
-        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: plant\r\nUpgrade: websocket\r\n"
-        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-        b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-    )
-    # Frames that came with the request would wait in the buffer of the HTTP server.
-    while not connection.recv(4096).endswith(b"\r\n\r\n"):
-        pass
-    for message in (b'40{"token":"token-vera"}', b'42["subscribe",{"devices":["P-101"]}]'):
-        connection.sendall(bytes([0x81, 0x80 | len(message), 0, 0, 0, 0]) + message)
-    return connection
-
-
-def test_garbage_ends_at_most_its_own_connection(running: Plant) -> None:
-    vera = running.client("token-vera")
-    address = urlsplit(running.url)
-    for target, body in (
-        ("?EIO=4&transport=polling", b"\xff\xfe"),
-        ("?EIO=3&transport=polling", b""),
-        ("?EIO=4&transport=polling&sid=nobody", b"4x"),
-        ("?EIO=4&transport=carrier-pigeon", b""),
-    ):
-        with closing(http.client.HTTPConnection(address.netloc, timeout=5)) as connection:
-            connection.request("POST", f"/socket.io/{target}", body)
-            assert 400 <= connection.getresponse().status < 500
-    for packet in (
-        "9",
-        "4",
-        "49",
-        "451-",
-        "42",
-        "42[",
-        "42{}",
-        "42[]",
-        "4" + "[" * 5000,
-        "45999999999999-[]",
-    ):
-        client = websocket(running)
-        client.send(packet)
-        close(client)
-    assert vera.subscribe("P-101")["subscribed"] == ["P-101"]

@@ -19,7 +19,7 @@ from settings import WebSettings
 from tests.api.socket_load import DEVICES, READINGS_PER_S
 from tests.api.sockets import wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.services, pytest.mark.slow]
 
 CLIENTS = 100
 MEASURE_S = 8.0
@@ -131,16 +131,18 @@ def test_a_hundred_screens_follow_twenty_devices(port: int) -> None:
     for screen in screens:
         screen.socket.close()
     count = len(latencies_s)
+    p50_ms, p99_ms = latencies_s[count // 2] * 1000, latencies_s[count * 99 // 100] * 1000
     sys.stdout.write(
         f"{CLIENTS} screens, {DEVICES} devices x {READINGS_PER_S} readings/s:"
-        f" {count / MEASURE_S:,.0f} readings/s delivered, publish to screen p50 {latencies_s[count // 2] * 1000:.0f} ms"
-        f" p99 {latencies_s[count * 99 // 100] * 1000:.0f} ms; CPU {cpu_s / MEASURE_S:.2f} cores"
-        f" (clients {client_s / MEASURE_S:.2f}); HTTP meanwhile {http_ms:.0f} ms;"
-        f" resident {resident_mb:.0f} MB\n"
+        f" {count / MEASURE_S:,.0f} readings/s delivered,"
+        " publish to screen"
+        f" p50 {p50_ms:.0f} ms p99 {p99_ms:.0f} ms;"
+        f" CPU {cpu_s / MEASURE_S:.2f} cores (clients {client_s / MEASURE_S:.2f});"
+        f" HTTP meanwhile {http_ms:.0f} ms; resident {resident_mb:.0f} MB\n"
     )
     assert sum(screen.gaps for screen in screens) == 0
     assert count >= 0.95 * CLIENTS * DEVICES * READINGS_PER_S * MEASURE_S
-    assert latencies_s[count // 2] < 1.0
+    assert p50_ms < 1000
 
 
 def _follow(selector: selectors.BaseSelector, for_s: float, *, is_measured: bool) -> None:
