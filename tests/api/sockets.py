@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
@@ -28,6 +29,10 @@ from settings import Settings, load_settings
 
 PLANT_A, PLANT_B = 1, 2
 DEVICES = {PLANT_A: {"P-101", "P-102", "M-301"}, PLANT_B: {"P-101", "X-900"}}
+# A client's writer outlives its test for a while and complains to a stream that is gone by then.
+QUIET = logging.getLogger("tests.sockets")
+QUIET.setLevel(logging.CRITICAL)
+
 T0_US = 1_700_000_000_000_000
 
 
@@ -130,7 +135,7 @@ class Client:
         self.events: list[tuple[str, dict[str, Any]]] = []
         self.arrived_at: list[float] = []
         self.disconnected_at: float | None = None
-        self._socket = socketio.Client(reconnection=False)
+        self._socket = socketio.Client(reconnection=False, logger=QUIET, engineio_logger=QUIET)
         for event in ("telemetry_update", "device_update"):
             self._socket.on(event, lambda data, event=event: self._took(event, data))
         self._socket.on("disconnect", self._went)
@@ -175,7 +180,7 @@ def hang_up(client: socketio.Client) -> None:
 def refusal(url: str, auth: object, transport: str = "websocket") -> str:
     """Why a client is not let in; fails where it is."""
     reasons: list[str] = []
-    client = socketio.Client(reconnection=False)
+    client = socketio.Client(reconnection=False, logger=QUIET, engineio_logger=QUIET)
     client.on("connect_error", lambda data: reasons.append(data["message"]))
     with pytest.raises(socketio.exceptions.ConnectionError):
         client.connect(url, auth=auth, transports=[transport], wait_timeout=5)
