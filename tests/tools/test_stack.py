@@ -35,7 +35,7 @@ if command == "serve":
     http.server.HTTPServer(("127.0.0.1", int(os.environ["IIOT_PORT"])), Answers).serve_forever()
 elif command == "demo":
     signal.pause()
-elif command == "create-admin" and "BROKEN" in os.environ:
+elif command == "migrate" and "BROKEN" in os.environ:
     sys.exit("no administrator today")
 """
 START = """
@@ -207,7 +207,7 @@ def test_a_failing_first_step_stops_the_start_and_shows_why(copy: Copy) -> None:
     running = copy.run(BROKEN="1")
     shown = running.communicate(timeout=DEADLINE_S)[0]
     assert running.returncode == 1
-    assert "`create-admin` failed (code 1)" in shown
+    assert "`migrate` failed (code 1)" in shown
     assert "no administrator today" in shown
 
 
