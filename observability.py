@@ -64,6 +64,9 @@ possible_gaps = Counter(
 )
 cache_requests = Counter("iiot_cache_requests_total", "Look-ups in the cache", ["result"], registry=REGISTRY)
 sockets_open = Gauge("iiot_sockets_open", "Open Socket.IO connections", registry=REGISTRY)
+sockets_cut = Counter(
+    "iiot_sockets_cut_total", "Sockets that the platform has disconnected", ["cause"], registry=REGISTRY
+)
 broadcast_readings = Counter(
     "iiot_broadcast_readings_total", "Readings handed to Socket.IO", registry=REGISTRY
 )

@@ -17,14 +17,13 @@ from typing import Any
 
 from flask import request
 from flask_socketio import ConnectionRefusedError as Refused
-from prometheus_client import Counter
 
 from api.broadcast import ALL_DEVICES, Audience, Broadcaster, room_of
 from api.socket_server import SocketServer
 from domain.errors import PlatformError, Unavailable
 from domain.identifier import is_device_id
 from domain.reading import StoredReadings
-from observability import REGISTRY, Heartbeats, get_logger, sockets_open
+from observability import Heartbeats, get_logger, sockets_cut, sockets_open
 from rbac import Principal
 from settings import Settings
 
@@ -35,10 +34,6 @@ log = get_logger("realtime")
 HEARTBEAT = "socket sweep"
 CHECK_HEARTBEAT = "socket rights"
 PERMISSION = "telemetry:read"
-
-sockets_cut = Counter(
-    "iiot_sockets_cut_total", "Sockets that the platform has disconnected", ["cause"], registry=REGISTRY
-)
 
 _SWEEP_EVERY_S = 1.0
 _CHECK_EVERY_S = 2.0

@@ -112,6 +112,8 @@ class Stack:
         with steps.step("Services: PostgreSQL, Redis, MQTT broker"):
             urls = cluster.start()
         given = environment.application_environment(self.environ, urls, cluster.secrets, port)
+        if with_demo:
+            given.setdefault("IIOT_TENANT_NAME", "Riverside Utilities")
         log = instance.folder / "log" / "platform.log"
         with steps.step("Database schema and first administrator"):
             self._run_to_end(self._app_child("migrate", ("migrate", "--with-admin"), given, log))
