@@ -92,6 +92,8 @@ def application_environment(
     """Return the environment of the platform's processes; what the user set stays as he set it."""
     given = {**without(environ, URL_NAMES), **urls, "IIOT_PORT": str(port)}
     given.setdefault("IIOT_ENV", "development")
+    # Some hundred threads would each keep a heap of their own; two are as fast and much smaller.
+    given.setdefault("MALLOC_ARENA_MAX", "2")
     if not is_production(environ):
         for name, key in GENERATED.items():
             if not environ.get(name) and not environ.get(f"{name}_FILE"):
