@@ -4,6 +4,9 @@ import { t } from "../i18n/index.js";
 import { Icon } from "./icon.js";
 import { HEIGHT, WIDTH, sparklinePath } from "./sparkline.js";
 
+// Units that say nothing beside a value: on and off, and the dimensionless 1.
+const WITHOUT_A_WORD = new Set(["bool", "1"]);
+
 /**
  * One metric of a device. It is rendered once; readings are painted into it directly, and only where
  * the text differs from what stands there.
@@ -84,7 +87,7 @@ export class MetricRow extends Component {
         <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" aria-hidden="true"><path ref=${this.path} /></svg>
       </td>
       <td class="value" ref=${this.value}></td>
-      <td class="unit">${unit === "bool" ? "" : unit}</td>
+      <td class="unit">${WITHOUT_A_WORD.has(unit) ? "" : unit}</td>
       <td class="age" ref=${this.age}></td>
     </tr>`;
   }

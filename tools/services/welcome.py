@@ -59,7 +59,7 @@ def welcome(
         f"Running, ready after {elapsed_s:.1f} s. {plant}".rstrip(),
         "",
         f"  Console   {address}/",
-        f"  REST API  {address}/api/v1/docs",
+        f"  REST API  {address}/api/v1   (docs/api.md)",
         f"  Login     {login}",
         f"  Logs      {folder / 'log'}",
         "",
