@@ -23,8 +23,8 @@ def names_to_fetch(print_uris: str) -> list[str]:
     return re.findall(r"^'[^']+' ([^_\s]+)_\S+\.deb ", print_uris, re.MULTILINE)
 
 
-def unpack(packages: Sequence[str], folder: Path) -> Path:
-    """Unpack `packages` and what this system lacks of their dependencies into `folder`.
+def unpack(packages: Sequence[str], folder: Path, *, with_dependencies: bool = True) -> Path:
+    """Unpack `packages`, by default with what this system lacks of their dependencies, into `folder`.
 
     Raises:
         AptError: when this is no Debian-like system, or its packages cannot be reached.
@@ -48,11 +48,10 @@ def unpack(packages: Sequence[str], folder: Path) -> Path:
         # One broken third-party source makes `update` fail although the distribution's own lists arrived:
         # the next command is the judge.
         _run(["apt-get", *options, "update"], downloads, accept_failure=True)
-        plan = _run(
-            ["apt-get", *options, "install", "--print-uris", "-y", "--no-install-recommends", *packages],
-            downloads,
-        )
-        names = names_to_fetch(plan)
+        names = list(packages)
+        if with_dependencies:
+            install = ["install", "--print-uris", "-y", "--no-install-recommends"]
+            names = names_to_fetch(_run(["apt-get", *options, *install, *packages], downloads))
         if not names:
             raise AptError(f"apt offers no {' '.join(packages)}")
         _run(["apt-get", *options, "download", *names], downloads / "debs")

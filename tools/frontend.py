@@ -1,8 +1,8 @@
 """Fetches the console's front-end packages without Node: pinned by npm's lock file, verified, unpacked.
 
 `console/package-lock.json` (lockfileVersion 3) pins versions and sha512 digests. `console/package.json` says
-which files the browser needs: `"vendor": {"<package>": ["<file or pattern>", ...]}`; without that key the
-`dist` folder of every direct dependency. They land in `console/vendor/<package>/`, beside a stamp.
+which files the browser needs, `"vendorFiles": {"<package>": ["<file or pattern>", ...]}`; without that key
+the `dist` folder of every direct dependency. They land in `console/vendor/<package>/`, beside a stamp.
 """
 
 import base64
@@ -13,6 +13,7 @@ import hmac
 import io
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -24,10 +25,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-PUBLIC_REGISTRY = urllib.parse.urlunsplit(("https", "registry.npmjs.org", "/", "", ""))
+from tools import apt
+
 DOWNLOAD_TIMEOUT_S = 30
 MAX_TARBALL_BYTES = 64 * 1024 * 1024
 STAMP = ".stamp"
+_DEFAULT_REGISTRY = re.compile(r"registry:\s*'(https://[^']+)'")
 
 
 class FrontendError(Exception):
@@ -41,7 +44,6 @@ class Package:
     name: str
     version: str
     integrity: str
-    resolved: str
     files: tuple[str, ...]
 
 
@@ -53,7 +55,7 @@ def locked_packages(console: Path) -> list[Package]:
     """
     manifest = json.loads((console / "package.json").read_text(encoding="utf-8"))
     locked = json.loads((console / "package-lock.json").read_text(encoding="utf-8"))["packages"]
-    wanted: Mapping[str, Sequence[str]] = manifest.get("vendor") or dict.fromkeys(
+    wanted: Mapping[str, Sequence[str]] = manifest.get("vendorFiles") or dict.fromkeys(
         manifest.get("dependencies", {}), ("dist/*",)
     )
     packages = []
@@ -63,9 +65,7 @@ def locked_packages(console: Path) -> list[Package]:
             raise FrontendError(
                 f"console/package-lock.json pins no sha512 digest for {name}: run `npm install` there."
             )
-        packages.append(
-            Package(name, entry["version"], entry["integrity"], entry.get("resolved", ""), tuple(files))
-        )
+        packages.append(Package(name, entry["version"], entry["integrity"], tuple(files)))
     return packages
 
 
@@ -87,8 +87,15 @@ def stamp_text(console: Path) -> str:
     return digest.hexdigest()
 
 
-def registry(environ: Mapping[str, str], config_files: Sequence[Path]) -> str:
-    """Return npm's registry, ending in a slash: from the environment, npmrc files, npm, or the public one."""
+def registry(environ: Mapping[str, str], config_files: Sequence[Path], scratch: Path) -> str:
+    """Return npm's registry, ending in a slash: from the environment, npmrc files, npm, or npm's own default.
+
+    Without npm on this machine its default is read from the distribution's package of npm, which is
+    unpacked into `scratch`; nothing is installed.
+
+    Raises:
+        FrontendError: when none of them tells.
+    """
     found = environ.get("npm_config_registry") or environ.get("NPM_CONFIG_REGISTRY")
     for path in config_files:
         if not found:
@@ -100,7 +107,23 @@ def registry(environ: Mapping[str, str], config_files: Sequence[Path]) -> str:
         )
         answer = asked.stdout.strip()
         found = answer if answer.startswith(("http://", "https://")) else None
-    return (found or PUBLIC_REGISTRY).rstrip("/") + "/"
+    return (found or _default_of_npm(scratch)).rstrip("/") + "/"
+
+
+def _default_of_npm(scratch: Path) -> str:
+    try:
+        unpacked = apt.unpack(["npm"], scratch, with_dependencies=False)
+    except apt.AptError as error:
+        raise FrontendError(
+            f"npm's registry is not known here ({error}): set npm_config_registry to its address."
+        ) from error
+    try:
+        for options in unpacked.glob("**/npm-registry-fetch/lib/default-opts.js"):
+            if match := _DEFAULT_REGISTRY.search(options.read_text(encoding="utf-8")):
+                return match[1]
+    finally:
+        shutil.rmtree(unpacked, ignore_errors=True)
+    raise FrontendError("npm does not tell its registry: set npm_config_registry to its address.")
 
 
 def _registry_in(path: Path) -> str | None:
@@ -121,9 +144,7 @@ def npmrc_files(console: Path, environ: Mapping[str, str]) -> list[Path]:
 
 
 def tarball_url(package: Package, registry_url: str) -> str:
-    """Return where the tarball lies; as with npm, a public address gives way to the configured registry."""
-    if package.resolved and not package.resolved.startswith(PUBLIC_REGISTRY):
-        return package.resolved
+    """Return where the tarball lies in a registry."""
     bare = package.name.rpartition("/")[2]
     return f"{registry_url}{urllib.parse.quote(package.name, safe='@/')}/-/{bare}-{package.version}.tgz"
 
@@ -204,7 +225,7 @@ def fetch(console: Path, *, on_package: Callable[[str], object], certificates: P
     Raises:
         FrontendError: when a package cannot be fetched, is not the pinned one, or lacks a wanted file.
     """
-    registry_url = registry(os.environ, npmrc_files(console, os.environ))
+    registry_url = registry(os.environ, npmrc_files(console, os.environ), console / "npm.new")
     unfinished = console / "vendor.new"
     shutil.rmtree(unfinished, ignore_errors=True)
     for package in locked_packages(console):

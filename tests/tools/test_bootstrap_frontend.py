@@ -5,6 +5,8 @@ import hashlib
 import http.server
 import io
 import json
+import re
+import shutil
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tools import frontend
-from tools.frontend import PUBLIC_REGISTRY, FrontendError, Package
+from tools.frontend import FrontendError, Package
 
 
 def tarball(files: dict[str, str]) -> bytes:
@@ -65,7 +67,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 def console(folder: Path, *, version: str = "1.2.3", digest: str = CHART_DIGEST) -> Path:
-    manifest = {"dependencies": {"chart": version}, "vendor": {"chart": ["dist/chart.esm.js"]}}
+    manifest = {"dependencies": {"chart": version}, "vendorFiles": {"chart": ["dist/chart.esm.js"]}}
     locked = {
         "lockfileVersion": 3,
         "packages": {"node_modules/chart": {"version": version, "integrity": digest}},
@@ -115,7 +117,7 @@ def test_a_package_without_a_pinned_digest_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_in_a_package_is_named(tmp_path: Path) -> None:
-    package = Package("chart", "1.2.3", CHART_DIGEST, "", ("dist/gone.js",))
+    package = Package("chart", "1.2.3", CHART_DIGEST, ("dist/gone.js",))
     with pytest.raises(FrontendError, match=r"dist/gone\.js"):
         frontend.unpack(CHART, package, tmp_path / "chart")
     assert not (tmp_path / "escape.js").exists()
@@ -127,25 +129,35 @@ def test_the_registry_is_found_where_npm_finds_it(tmp_path: Path) -> None:
         "nodedir=/usr\n//mirror.example/:x=1\nregistry=https://mirror.example/npm\n", encoding="utf-8"
     )
     nowhere = {"PATH": str(tmp_path)}
-    assert frontend.registry(nowhere, [npmrc]) == "https://mirror.example/npm/"
-    assert (
-        frontend.registry({**nowhere, "npm_config_registry": "https://a.example"}, [npmrc])
-        == "https://a.example/"
-    )
-    assert frontend.registry(nowhere, [tmp_path / "missing"]) == PUBLIC_REGISTRY
+    scratch = tmp_path / "npm"
+    assert frontend.registry(nowhere, [npmrc], scratch) == "https://mirror.example/npm/"
+    chosen = {**nowhere, "npm_config_registry": "https://a.example"}
+    assert frontend.registry(chosen, [npmrc], scratch) == "https://a.example/"
+
+
+@pytest.mark.services
+@pytest.mark.skipif(shutil.which("apt-get") is None, reason="the distribution's npm is read through apt")
+def test_without_npm_the_registry_is_the_one_that_npm_would_use(tmp_path: Path) -> None:
+    address = frontend.registry({"PATH": str(tmp_path)}, [], tmp_path / "npm")
+    assert re.fullmatch(r"https://[a-z.]+/", address)
+    assert not (tmp_path / "npm").exists()
+
+
+def test_without_npm_and_apt_the_remedy_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FrontendError, match="npm_config_registry"):
+        frontend.registry({"PATH": str(tmp_path)}, [], tmp_path / "npm")
 
 
 @pytest.mark.parametrize(
-    ("name", "resolved", "url"),
+    ("name", "url"),
     [
-        ("chart", "", "https://m.example/chart/-/chart-1.0.0.tgz"),
-        ("@scope/part", "", "https://m.example/@scope/part/-/part-1.0.0.tgz"),
-        ("chart", f"{PUBLIC_REGISTRY}chart/-/chart-1.0.0.tgz", "https://m.example/chart/-/chart-1.0.0.tgz"),
-        ("chart", "https://own.example/chart.tgz", "https://own.example/chart.tgz"),
+        ("chart", "https://m.example/chart/-/chart-1.0.0.tgz"),
+        ("@scope/part", "https://m.example/@scope/part/-/part-1.0.0.tgz"),
     ],
 )
-def test_a_tarball_comes_from_the_configured_registry(name: str, resolved: str, url: str) -> None:
-    assert frontend.tarball_url(Package(name, "1.0.0", "", resolved, ()), "https://m.example/") == url
+def test_a_tarball_comes_from_the_registry(name: str, url: str) -> None:
+    assert frontend.tarball_url(Package(name, "1.0.0", "", ()), "https://m.example/") == url
 
 
 def test_only_http_is_fetched() -> None:
