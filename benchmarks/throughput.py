@@ -13,7 +13,10 @@ from benchmarks.worker import Worker
 
 # Readings a message -> messages of one measurement.
 FULL = {1: 100_000, 10: 60_000, 100: 20_000}
-_ROWS = f"SELECT {COLUMNS} FROM telemetry ORDER BY ingest_seq"  # noqa: S608 - a constant
+_ROWS = (
+    "SELECT observed_at, value, received_at, ingest_seq, metric_id, tenant_id, quality"
+    " FROM telemetry ORDER BY ingest_seq"
+)
 _FLOOD = "benchmarks.flood"
 # The trial's ratios to COPY are the goal; with everything in one transaction these are the floor.
 GOALS = {1: (0.07, 0.05), 10: (0.46, 0.35), 100: (0.63, 0.50)}
