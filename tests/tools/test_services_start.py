@@ -187,7 +187,7 @@ def test_a_lock_file_that_names_a_foreign_process_does_not_stop_postgres(place: 
     first.stop()
     bystander = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     lock_file = first.folder / "postmaster.pid"
-    lock_file.write_text(f"{bystander.pid}\n{first.folder}\n0\n1\n\n127.0.0.1\n\n", encoding="ascii")
+    lock_file.write_text(f"{bystander.pid}\n{first.folder}\n0\n1\n\n127.0.0.1\n\n", encoding="utf-8")
     place.give(lock_file)
     again = server()
     again.spawn()
