@@ -14,6 +14,7 @@ from typing import ParamSpec, TypeVar
 
 from flask import Flask, current_app, g, request
 
+from domain.audit import Actor
 from domain.errors import Forbidden, Unauthenticated
 from storage import accounts
 from storage.pool import SystemDatabase
@@ -144,6 +145,18 @@ def current_principal() -> Principal:
     """The principal that `@requires` has let in."""
     principal: Principal = g.principal
     return principal
+
+
+def current_actor() -> Actor:
+    """The principal of this request as the audit log names it."""
+    principal = current_principal()
+    return Actor(
+        tenant_id=principal.tenant_id,
+        label=principal.email,
+        user_id=principal.user_id,
+        address=request.remote_addr,
+        request_id=g.get("request_id", ""),
+    )
 
 
 def bearer_token() -> str:

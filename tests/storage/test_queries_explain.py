@@ -45,12 +45,19 @@ _BY_CAST: dict[str, object] = {
     "uuid": "00000000-0000-4000-8000-000000000000",
     "date": date(2026, 1, 1),
     "bytea": b"x",
+    "boolean": True,
+    "jsonb": "{}",
+    "inet": "127.0.0.1",
+    "timestamptz": datetime(2026, 1, 1, tzinfo=UTC),
     "text[]": ["x"],
     "integer[]": [1],
     "bigint[]": [1],
     "smallint[]": [1],
     "double precision[]": [1.0],
     "bytea[]": [b"x"],
+    "uuid[]": ["00000000-0000-4000-8000-000000000000"],
+    "timestamptz[]": [datetime(2026, 1, 1, tzinfo=UTC)],
+    "boolean[]": [True],
 }
 
 
