@@ -6,12 +6,22 @@ from flask import Blueprint, Flask
 
 import rbac
 from api import auth, console, dead_letters, devices, latest, platform, telemetry
+from api.document import register_document
 from api.json_provider import OrjsonProvider
 from api.problems import register_problems
 from api.requests import register_request_hooks
 from api.services import ComponentHealth, HealthSource, LatestSource, Services, install_services
 
-__all__ = ["ComponentHealth", "HealthSource", "LatestSource", "Services", "register_api"]
+__all__ = [
+    "ComponentHealth",
+    "HealthSource",
+    "LatestSource",
+    "Services",
+    "register_api",
+    "register_routes",
+]
+
+API_VERSION = "1.0.0"
 
 _RESOURCES = (auth, devices, latest, telemetry, dead_letters)
 
@@ -20,7 +30,7 @@ def register_api(app: Flask, services: Services) -> None:
     """Put the routes on the application.
 
     Raises:
-        RuntimeError: A route does not say who may call it.
+        RuntimeError: A route does not say who may call it, or what it takes and answers.
     """
     app.config["MAX_CONTENT_LENGTH"] = services.settings.web.max_body_bytes
     app.json = OrjsonProvider(app)
@@ -28,6 +38,11 @@ def register_api(app: Flask, services: Services) -> None:
     register_problems(app)
     install_services(app, services)
     rbac.use_authenticator(app, services.sessions.authenticate)
+    register_routes(app)
+
+
+def register_routes(app: Flask) -> None:
+    """Put the blueprints and the document that describes them on the application; needs no services yet."""
     version = Blueprint("v1", __name__, url_prefix="/api/v1")
     for resource in _RESOURCES:
         version.register_blueprint(resource.blueprint)
@@ -35,6 +50,7 @@ def register_api(app: Flask, services: Services) -> None:
     app.register_blueprint(platform.blueprint)
     app.register_blueprint(console.blueprint)
     _refuse_open_routes(app)
+    register_document(app, version=API_VERSION)
 
 
 def _refuse_open_routes(app: Flask) -> None:

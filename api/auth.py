@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint
 from pydantic import Field
 
 from api.bodies import Body, read_body
+from api.operations import Answer, operation
 from api.services import services
 from api.sessions import TokenPair
 from rbac import Principal, bearer_token, current_principal, public, requires
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth")
 
-_Password = Annotated[str, Field(min_length=1, max_length=1024)]
+_Password = Annotated[str, Field(min_length=1, max_length=1024, examples=["correct horse battery staple"])]
 
 
 class _Login(Body):
-    email: Annotated[str, Field(min_length=1, max_length=254)]
+    email: Annotated[str, Field(min_length=1, max_length=254, examples=["alice@plant-a.example"])]
     password: _Password
-    tenant: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    tenant: (
+        Annotated[
+            str,
+            Field(
+                min_length=1,
+                max_length=64,
+                description="The tenant's slug, where several tenants know the e-mail address.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class _PasswordChange(Body):
@@ -28,8 +39,44 @@ class _PasswordChange(Body):
     new_password: _Password
 
 
+class TenantAnswer(Answer):
+    """A tenant."""
+
+    tenant_id: int
+    slug: Annotated[str, Field(examples=["plant-a"])]
+    name: Annotated[str, Field(examples=["Plant A"])]
+
+
+class PersonAnswer(Answer):
+    """Who is signed in, and what they may do."""
+
+    user_id: str
+    email: Annotated[str, Field(examples=["alice@plant-a.example"])]
+    name: Annotated[str, Field(examples=["Alice"])]
+    tenant: TenantAnswer
+    roles: Annotated[list[str], Field(examples=[["viewer"]])]
+    permissions: Annotated[list[str], Field(examples=[["devices:read", "telemetry:read"]])]
+
+
+class MeAnswer(Answer):
+    """Who the token belongs to."""
+
+    user: PersonAnswer
+
+
+class TokensAnswer(Answer):
+    """A pair of tokens; `expires_in` is the access token's life in seconds."""
+
+    access_token: Annotated[str, Field(examples=["eyJhbGciOi..."])]
+    refresh_token: Annotated[str, Field(examples=["eyJhbGciOi..."])]
+    token_type: Literal["Bearer"]
+    expires_in: Annotated[int, Field(examples=[900])]
+    user: PersonAnswer
+
+
 @blueprint.post("/login")
 @public
+@operation(body=_Login, answers={200: TokensAnswer}, problems=(401,))
 def login() -> dict[str, Any]:
     """Exchange an e-mail address and a password for a pair of tokens."""
     given = read_body(_Login)
@@ -39,6 +86,7 @@ def login() -> dict[str, Any]:
 
 @blueprint.post("/refresh")
 @public
+@operation(answers={200: TokensAnswer}, problems=(401,), security=("refresh_token",))
 def refresh() -> dict[str, Any]:
     """Exchange a refresh token, sent as bearer, for a new pair."""
     return _pair_body(services().sessions.refresh(bearer_token()))
@@ -46,6 +94,7 @@ def refresh() -> dict[str, Any]:
 
 @blueprint.post("/logout")
 @requires()
+@operation(answers={204: None})
 def logout() -> tuple[str, int]:
     """End all sessions of the person."""
     services().sessions.logout(current_principal())
@@ -54,6 +103,7 @@ def logout() -> tuple[str, int]:
 
 @blueprint.get("/me")
 @requires()
+@operation(answers={200: MeAnswer})
 def me() -> dict[str, Any]:
     """Who the token belongs to."""
     return {"user": _user_body(current_principal())}
@@ -61,6 +111,7 @@ def me() -> dict[str, Any]:
 
 @blueprint.put("/password")
 @requires()
+@operation(body=_PasswordChange, answers={200: TokensAnswer}, problems=(422,))
 def change_password() -> dict[str, Any]:
     """Change the own password; all sessions end and the answer begins a new one."""
     given = read_body(_PasswordChange)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response
 from pydantic import Field
 
 from api.bodies import Query, read_query
 from api.fields import CursorText, Limit
+from api.operations import Answer, Page, operation
 from api.paging import DEFAULT_LIMIT, decode_cursor, encode_cursor, page
 from api.services import services
-from api.telemetry import outcome_response
+from api.telemetry import OutcomeAnswer, outcome_response
 from domain.errors import Conflict, NotFound, RuleBroken
 from rbac import current_principal, requires
 from storage.dead_letters import DeadLetter, find_dead_letter, list_dead_letters, mark_replayed
@@ -39,8 +41,28 @@ class _DeadLetterQuery(Query):
     cursor: CursorText | None = None
 
 
+class DeadLetterAnswer(Answer):
+    """What could not be stored, and why; `payload` is base64 where it is no UTF-8."""
+
+    dead_letter_id: int
+    source: Annotated[str, Field(examples=["mqtt"])]
+    topic: str
+    device_id: Annotated[str, Field(examples=["P-103"])] | None
+    metric: Annotated[str, Field(examples=["flow"])] | None
+    reason: Annotated[str, Field(examples=["wrong_type"])]
+    detail: Annotated[str, Field(examples=["the value is no number"])]
+    payload: Annotated[str, Field(examples=['{"flow": "hot"}'])]
+    payload_encoding: Literal["utf-8", "base64"]
+    payload_bytes: Annotated[int, Field(examples=[15])]
+    occurrences: int
+    received_at: datetime
+    last_received_at: datetime
+    replayed_at: datetime | None
+
+
 @blueprint.get("")
 @requires("dead_letters:read")
+@operation(query=_DeadLetterQuery, answers={200: Page[DeadLetterAnswer]})
 def dead_letter_list() -> dict[str, Any]:
     """Dead letters, newest first."""
     query = read_query(_DeadLetterQuery)
@@ -58,6 +80,7 @@ def dead_letter_list() -> dict[str, Any]:
 
 @blueprint.post("/<int:dead_letter_id>/replay")
 @requires("dead_letters:replay")
+@operation(answers={200: OutcomeAnswer}, problems=(409, 422))
 def replay(dead_letter_id: int) -> Response:
     """Hand the payload in again; 422 with the reasons while what was wrong is still wrong."""
     principal = current_principal()

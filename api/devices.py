@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from api.bodies import Body, Query, read_body, read_query
 from api.fields import CursorText, DeviceId, Limit, MetricName, Prefix
+from api.operations import Answer, Page, operation
 from api.paging import DEFAULT_LIMIT, decode_cursor, encode_cursor, page
 from api.services import services
 from domain.metric import MetricKind
@@ -19,12 +21,16 @@ from storage.devices import Device, list_devices
 
 blueprint = Blueprint("devices", __name__, url_prefix="/devices")
 
-_Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+_Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S", examples=["Feed pump 3"])]
+_Type = Annotated[str, Field(max_length=64, examples=["pump"])]
+_Location = Annotated[str, Field(max_length=200, examples=["Hall 2"])]
+_Unit = Annotated[str, Field(max_length=64, examples=["m³/h"])]
+_Metadata = Annotated[dict[str, Any], Field(examples=[{"vendor": "Riverside", "year": 2021}])]
 
 
 class _MetricBody(Body):
     name: MetricName
-    unit: Annotated[str, Field(max_length=64)] = ""
+    unit: _Unit = ""
     kind: Literal["gauge", "counter", "state"] = "gauge"
     min: float | None = None
     max: float | None = None
@@ -34,10 +40,10 @@ class _MetricBody(Body):
 
 class _DeviceBody(Body):
     name: _Name
-    type: Annotated[str, Field(max_length=64)] = ""
-    location: Annotated[str, Field(max_length=200)] = ""
-    metadata: dict[str, Any] = Field(default_factory=dict)
-    parent_device_id: DeviceId | None = None
+    type: _Type = ""
+    location: _Location = ""
+    metadata: _Metadata = Field(default_factory=dict)
+    parent_device_id: Annotated[DeviceId | None, Field(examples=["HALL-2"])] = None
     metrics: Annotated[list[_MetricBody], Field(max_length=1000)] = Field(default_factory=list)
 
 
@@ -53,8 +59,36 @@ class _DeviceQuery(Query):
     cursor: CursorText | None = None
 
 
+class MetricAnswer(Answer):
+    """A metric of a device."""
+
+    name: Annotated[str, Field(examples=["flow"])]
+    unit: _Unit
+    kind: Literal["gauge", "counter", "state"]
+    min: float | None
+    max: float | None
+    modulus: float | None
+    max_gap_s: float | None
+
+
+class DeviceAnswer(Answer):
+    """A device in use."""
+
+    device_id: Annotated[str, Field(examples=["P-103"])]
+    name: _Name
+    type: _Type
+    location: _Location
+    metadata: _Metadata
+    parent_device_id: str | None
+    status: Literal["online", "offline", "unknown"]
+    last_seen: datetime | None
+    created_at: datetime
+    metrics: list[MetricAnswer]
+
+
 @blueprint.get("")
 @requires("devices:read")
+@operation(query=_DeviceQuery, answers={200: Page[DeviceAnswer]})
 def device_list() -> dict[str, Any]:
     """Devices by device_id; `name` filters by the beginning of the name."""
     query = read_query(_DeviceQuery)
@@ -73,6 +107,7 @@ def device_list() -> dict[str, Any]:
 
 @blueprint.post("")
 @requires("devices:write")
+@operation(body=_NewDeviceBody, answers={201: DeviceAnswer}, problems=(409, 422))
 def create() -> tuple[dict[str, Any], int, dict[str, str]]:
     """Add a device with its metrics."""
     given = read_body(_NewDeviceBody)
@@ -84,6 +119,7 @@ def create() -> tuple[dict[str, Any], int, dict[str, str]]:
 
 @blueprint.get("/<device_id>")
 @requires("devices:read")
+@operation(answers={200: DeviceAnswer})
 def read(device_id: str) -> dict[str, Any]:
     """One device."""
     return _body(services().registry.find(current_principal().tenant_id, device_id))
@@ -91,6 +127,7 @@ def read(device_id: str) -> dict[str, Any]:
 
 @blueprint.put("/<device_id>")
 @requires("devices:write")
+@operation(body=_DeviceBody, answers={200: DeviceAnswer}, problems=(409, 422))
 def replace(device_id: str) -> dict[str, Any]:
     """Replace what is said about a device; metrics are added or changed, never removed."""
     given = read_body(_DeviceBody)
@@ -102,6 +139,7 @@ def replace(device_id: str) -> dict[str, Any]:
 
 @blueprint.delete("/<device_id>")
 @requires("devices:write")
+@operation(answers={204: None})
 def retire(device_id: str) -> tuple[str, int]:
     """Take a device out of use; its history stays, and its device_id stays taken."""
     tenant_id = current_principal().tenant_id

@@ -64,8 +64,18 @@ def _checked_metric_name(text: str) -> str:
 
 
 Moment = Annotated[datetime, BeforeValidator(parse_moment)]
-DeviceId = Annotated[str, AfterValidator(_checked_device_id)]
-MetricName = Annotated[str, AfterValidator(_checked_metric_name)]
-Limit = Annotated[int, Field(ge=1, le=1000)]
-CursorText = Annotated[str, Field(min_length=1, max_length=512)]
+DeviceId = Annotated[
+    str,
+    AfterValidator(_checked_device_id),
+    Field(examples=["P-103"], json_schema_extra={"pattern": r"^[A-Za-z0-9._-]{1,64}$"}),
+]
+MetricName = Annotated[
+    str,
+    AfterValidator(_checked_metric_name),
+    Field(examples=["flow"], json_schema_extra={"minLength": 1, "maxLength": 64}),
+]
+Limit = Annotated[int, Field(ge=1, le=1000, description="At most so many items.")]
+CursorText = Annotated[
+    str, Field(min_length=1, max_length=512, description="The `next_cursor` of the page before.")
+]
 Prefix = Annotated[str, Field(min_length=1, max_length=200)]

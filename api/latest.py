@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint
+from pydantic import Field
 
 from api.bodies import Query, read_query
 from api.fields import CursorText, Limit, moment_of_us
+from api.operations import Answer, Page, operation
 from api.paging import DEFAULT_LIMIT, decode_cursor, encode_cursor, page
 from api.services import services
 from domain.reading import LatestValue, Quality
@@ -22,8 +25,33 @@ class _LatestQuery(Query):
     cursor: CursorText | None = None
 
 
+class ValueAnswer(Answer):
+    """The newest reading of a metric."""
+
+    metric: Annotated[str, Field(examples=["flow"])]
+    unit: Annotated[str, Field(examples=["m³/h"])]
+    value: float
+    quality: Literal["good", "uncertain", "bad"]
+    observed_at: datetime
+    received_at: datetime
+
+
+class DeviceLatestAnswer(Answer):
+    """The newest reading of every metric of one device."""
+
+    device_id: Annotated[str, Field(examples=["P-103"])]
+    values: list[ValueAnswer]
+
+
+class TenantValueAnswer(ValueAnswer):
+    """The newest reading of a metric, with its device."""
+
+    device_id: Annotated[str, Field(examples=["P-103"])]
+
+
 @blueprint.get("/devices/<device_id>/latest")
 @requires("telemetry:read")
+@operation(answers={200: DeviceLatestAnswer})
 def latest_of_device(device_id: str) -> dict[str, Any]:
     """The newest reading of every metric of one device; cached, with PostgreSQL behind it."""
     tenant_id = current_principal().tenant_id
@@ -37,6 +65,7 @@ def latest_of_device(device_id: str) -> dict[str, Any]:
 
 @blueprint.get("/latest")
 @requires("telemetry:read")
+@operation(query=_LatestQuery, answers={200: Page[TenantValueAnswer]})
 def latest_of_tenant() -> dict[str, Any]:
     """The newest readings of all devices in use."""
     query = read_query(_LatestQuery)

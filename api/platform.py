@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, request
+from pydantic import Field
 
+from api.operations import Answer, Media, operation
 from api.services import ComponentHealth, services
 from domain.errors import Unauthenticated
 from observability import metrics_page
@@ -23,8 +25,36 @@ class MetricsTokenMissing(Unauthenticated):
     """The token for metrics is required."""
 
 
+class LiveAnswer(Answer):
+    """The process answers."""
+
+    status: Literal["ok"]
+
+
+class ReadyAnswer(Answer):
+    """Whether the platform can serve and store."""
+
+    status: Literal["ready", "not ready"]
+
+
+class ComponentAnswer(Answer):
+    """One part of the platform; `detail` is for administrators."""
+
+    name: Annotated[str, Field(examples=["database"])]
+    status: Literal["ok", "degraded", "down"]
+    detail: str = ""
+
+
+class HealthAnswer(Answer):
+    """The state of the platform and of its parts."""
+
+    status: Literal["ok", "degraded", "down"]
+    components: list[ComponentAnswer]
+
+
 @blueprint.get("/health/live")
 @public
+@operation(answers={200: LiveAnswer})
 def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "ok"}
@@ -32,6 +62,7 @@ def live() -> dict[str, str]:
 
 @blueprint.get("/health/ready")
 @public
+@operation(answers={200: ReadyAnswer, 503: ReadyAnswer})
 def ready() -> tuple[dict[str, Any], int]:
     """The platform can serve requests and store readings; 503 where it cannot."""
     report = services().health.report()
@@ -41,6 +72,7 @@ def ready() -> tuple[dict[str, Any], int]:
 
 @blueprint.get("/health")
 @public
+@operation(answers={200: HealthAnswer, 503: HealthAnswer}, problems=(401,), security=("", "access_token"))
 def health() -> tuple[dict[str, Any], int]:
     """The state of the platform and of its parts; administrators see details."""
     report = services().health.report()
@@ -54,6 +86,11 @@ def health() -> tuple[dict[str, Any], int]:
 
 @blueprint.get("/metrics")
 @public
+@operation(
+    answers={200: Media("text/plain", "# TYPE iiot_readings_total counter\n")},
+    problems=(401,),
+    security=("", "metrics_token"),
+)
 def metrics() -> Response:
     """Figures in Prometheus' text format; with a token where one is set."""
     token = services().settings.web.metrics_token

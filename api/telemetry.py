@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from api.bodies import Body, MalformedQuery, Query, read_body, read_query
 from api.fields import CursorText, Limit, Moment, moment_of_us, us_of_moment
+from api.operations import Answer, Page, operation
 from api.paging import DEFAULT_LIMIT, decode_cursor, encode_cursor, page
 from api.problems import problem
 from api.services import services
@@ -29,12 +30,18 @@ _WORD_OF_QUALITY = {int(quality): quality.word for quality in Quality}
 class _ReadingBody(Body):
     """What a reading looks like from outside; the pipeline judges what it says."""
 
-    device_id: str
-    metric: str
-    value: Any
-    ts: Any = None
-    quality: Any = None
-    unit: Any = None
+    device_id: Annotated[str, Field(examples=["P-103"])]
+    metric: Annotated[str, Field(examples=["flow"])]
+    value: Annotated[Any, Field(description="A number, or true or false.", examples=[12.5])]
+    ts: Annotated[
+        Any,
+        Field(
+            description="RFC 3339 with an offset, or milliseconds since 1970; else the time of arrival.",
+            examples=["2026-01-31T08:00:00Z"],
+        ),
+    ] = None
+    quality: Annotated[Any, Field(description="good, uncertain or bad.", examples=["good"])] = None
+    unit: Annotated[Any, Field(description="Is converted to the metric's own.", examples=["m³/h"])] = None
 
 
 class _TelemetryBody(Body):
@@ -46,8 +53,8 @@ class _SubmissionQuery(Query):
 
 
 class _HistoryQuery(Query):
-    device_id: Annotated[str, Field(min_length=1, max_length=64)]
-    metric: Annotated[str, Field(min_length=1, max_length=200)]
+    device_id: Annotated[str, Field(min_length=1, max_length=64, examples=["P-103"])]
+    metric: Annotated[str, Field(min_length=1, max_length=200, examples=["flow"])]
     start: Moment | None = None
     stop: Moment | None = None
     order: Literal["asc", "desc"] = "desc"
@@ -55,8 +62,37 @@ class _HistoryQuery(Query):
     cursor: CursorText | None = None
 
 
+class RejectionAnswer(Answer):
+    """A reading that was not stored, by its index in the request."""
+
+    index: int
+    reason: Annotated[str, Field(examples=["wrong_type"])]
+    detail: Annotated[str, Field(examples=["the value is no number"])]
+
+
+class OutcomeAnswer(Answer):
+    """What became of a submission."""
+
+    accepted: int
+    duplicates: int
+    rejected: list[RejectionAnswer]
+
+
+class ReadingAnswer(Answer):
+    """One reading."""
+
+    device_id: Annotated[str, Field(examples=["P-103"])]
+    metric: Annotated[str, Field(examples=["flow"])]
+    ts: datetime
+    value: float
+    quality: Literal["good", "uncertain", "bad"]
+    unit: Annotated[str, Field(examples=["m³/h"])]
+    received_at: datetime
+
+
 @blueprint.post("")
 @requires("telemetry:write")
+@operation(body=_TelemetryBody, query=_SubmissionQuery, answers={201: OutcomeAnswer}, problems=(422,))
 def submit() -> Response:
     """Store readings; answers after the commit. `backfill=true` also takes history of any age."""
     backfill = read_query(_SubmissionQuery).backfill == "true"
@@ -75,6 +111,7 @@ def submit() -> Response:
 
 @blueprint.get("")
 @requires("telemetry:read")
+@operation(query=_HistoryQuery, answers={200: Page[ReadingAnswer]}, problems=(404,))
 def history() -> Response:
     """Readings of one metric, newest first unless asked otherwise; `[start, stop)`."""
     query = read_query(_HistoryQuery)

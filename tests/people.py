@@ -13,6 +13,7 @@ from api.passwords import Passwords
 from rbac import seed_tenant
 from storage import accounts
 from storage.pool import SystemDatabase
+from tests.api.contract import check_answer
 
 PASSWORD = "a fixture has no secrets"
 
@@ -73,7 +74,10 @@ def settle(database: SystemDatabase, password_hash: str) -> Plants:
 
 
 class Client:
-    """The REST interface as one person sees it; paths without `/` at the start are below /api/v1."""
+    """The REST interface as one person sees it; paths without `/` at the start are below /api/v1.
+
+    Every answer must be what the OpenAPI document says.
+    """
 
     def __init__(self, app: Flask, token: str | None) -> None:
         self._http = app.test_client()
@@ -98,7 +102,9 @@ class Client:
         if self.token is not None:
             sent.setdefault("Authorization", f"Bearer {self.token}")
         url = path if path.startswith("/") else f"/api/v1/{path}"
-        return self._http.open(url, method=method, headers=sent, **options)
+        answer = self._http.open(url, method=method, headers=sent, **options)
+        check_answer(self._http.application, method, answer)
+        return answer
 
 
 def sign_in(app: Flask, name: str, *, password: str = PASSWORD) -> Client:

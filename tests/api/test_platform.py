@@ -137,13 +137,13 @@ def test_a_method_override_is_ignored(client: SignedIn) -> None:
 
 
 def test_an_unforeseen_failure_tells_the_user_only_an_id(
-    application: Application, client: SignedIn, monkeypatch: pytest.MonkeyPatch
+    application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def break_down() -> list[ComponentHealth]:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(application.health, "report", break_down)
-    answer = client("alice").get("/health", headers={"X-Request-ID": "find-me"})
+    answer = application.app.test_client().get("/health", headers={"X-Request-ID": "find-me"})
     assert answer.status_code == 500
     assert answer.get_json()["request_id"] == "find-me"
     assert "secret detail" not in answer.get_data(as_text=True)
