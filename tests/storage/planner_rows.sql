@@ -17,3 +17,15 @@ INSERT INTO dead_letters (
 )
 SELECT tenant_id, 'mqtt', 't', 'r', 'd', '', 0, sha256(i::text::bytea), now(), now()
 FROM generate_series(1, 100) i, tenants;
+INSERT INTO rules (tenant_id, name, severity, condition)
+SELECT tenant_id, 'rule-' || i, 'high', '{}' FROM generate_series(1, 10) i, tenants;
+INSERT INTO alerts (tenant_id, device_key, source, rule_id, severity, message, raised_at, is_active, shelved_until,
+                    realarm_at, suppressed_by)
+SELECT d.tenant_id, d.device_key, 'rule:' || r.rule_id, r.rule_id, 'high', 'm', now(), r.name = 'rule-1',
+       CASE r.name WHEN 'rule-2' THEN now() END, CASE r.name WHEN 'rule-3' THEN now() END,
+       CASE r.name WHEN 'rule-4' THEN 'device:x' END
+FROM devices d JOIN rules r USING (tenant_id);
+INSERT INTO alert_events (tenant_id, alert_id, kind, observed_at)
+SELECT tenant_id, alert_id, kind, '2025-06-01'::timestamptz + (row_number() OVER ()) * interval '10 minutes'
+FROM alerts, generate_series(1, 20), unnest(ARRAY['raised', 'acknowledged', 'cleared']) kind
+WHERE is_active AND device_key % 10 = 0;

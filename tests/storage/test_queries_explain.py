@@ -46,6 +46,7 @@ _BY_CAST: dict[str, object] = {
     "date": date(2026, 1, 1),
     "bytea": b"x",
     "boolean": True,
+    "json": "[]",
     "jsonb": "{}",
     "inet": "127.0.0.1",
     "timestamptz": datetime(2026, 1, 1, tzinfo=UTC),
