@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 import rbac
-from api import auth, console, dead_letters, devices, latest, platform, telemetry
+from api import auth, console, dead_letters, devices, documentation, latest, platform, telemetry
 from api.document import register_document
 from api.json_provider import OrjsonProvider
 from api.problems import register_problems
@@ -38,19 +38,22 @@ def register_api(app: Flask, services: Services) -> None:
     register_problems(app)
     install_services(app, services)
     rbac.use_authenticator(app, services.sessions.authenticate)
-    register_routes(app)
+    register_routes(app, is_document_open=not services.settings.is_production)
 
 
-def register_routes(app: Flask) -> None:
-    """Put the blueprints and the document that describes them on the application; needs no services yet."""
+def register_routes(app: Flask, *, is_document_open: bool = True) -> None:
+    """Put the blueprints and the document that describes them on the application; needs no services yet.
+
+    Where the document is not open, only somebody who is signed in gets it.
+    """
     version = Blueprint("v1", __name__, url_prefix="/api/v1")
-    for resource in _RESOURCES:
+    for resource in (*_RESOURCES, documentation):
         version.register_blueprint(resource.blueprint)
     app.register_blueprint(version)
     app.register_blueprint(platform.blueprint)
     app.register_blueprint(console.blueprint)
     _refuse_open_routes(app)
-    register_document(app, version=API_VERSION)
+    register_document(app, version=API_VERSION, is_open=is_document_open)
 
 
 def _refuse_open_routes(app: Flask) -> None:

@@ -41,17 +41,18 @@ class _File(NamedTuple):
 @public
 def index() -> Response:
     """The console's page."""
-    return _answer("index.html")
+    return console_file("index.html")
 
 
 @blueprint.get("/console/<path:name>")
 @public
 def static_file(name: str) -> Response:
     """A file of the console; only what a browser needs is served."""
-    return _answer(name)
+    return console_file(name)
 
 
-def _answer(name: str) -> Response:
+def console_file(name: str) -> Response:
+    """A file below `console/` as an answer; 404 for what a browser does not need."""
     path = (ROOT / name).resolve()
     content_type = _TYPES.get(path.suffix)
     if content_type is None or not path.is_relative_to(ROOT) or not path.is_file():

@@ -15,12 +15,12 @@ from werkzeug.routing import Rule
 from api.operation_objects import Components, NamedModel, operation_object, tag_of
 from api.operations import Answer, Operation, operation_of
 from api.schemas import PLAIN, REFERENCE, to_openapi
-from rbac import public
+from rbac import public, requires
 
 OPENAPI_VERSION = "3.0.3"
 ROUTE = "/api/v1/openapi.json"
 # Pages and files for people, not operations; and the document itself.
-NOT_OPERATIONS = ("console.", "documentation.", "openapi.", "static")
+NOT_OPERATIONS = ("console.", "v1.documentation.", "openapi.", "static")
 
 Handler = Callable[..., object]
 
@@ -88,8 +88,8 @@ _MEANING = {
 }
 
 
-def register_document(app: Flask, *, version: str) -> None:
-    """Describe every route of the application and serve the document.
+def register_document(app: Flask, *, version: str, is_open: bool = True) -> None:
+    """Describe every route and serve the document: to everybody, or to whoever is signed in.
 
     Raises:
         RuntimeError: A route is not described.
@@ -125,7 +125,7 @@ def register_document(app: Flask, *, version: str) -> None:
         },
         "specs": [{"endpoint": "document", "route": ROUTE, "rule_filter": _is_operation(app)}],
     }
-    Swagger(app, config=config, template=document, decorators=[public])
+    Swagger(app, config=config, template=document, decorators=[public if is_open else requires()])
 
 
 def document_of(app: Flask) -> dict[str, Any]:

@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
+from playwright.sync_api import Browser
 
 from settings import Settings, load_settings, password_of
 from storage.pool import AppDatabase, Pool, PoolOptions, SystemDatabase
 from tests.application import Application, running_application
+from tests.browser import Visit, started_browser, visiting
 from tests.databases import copied_database, drop_database, ensure_template
 from tests.people import Client, Plants, fixture_password_hash, settle, sign_in
+from tests.server import PROJECT, Server, running_server
+from tools.browser import BrowserError, find_browser
 
 SECRET_KEY = "tests-only-R4nd0m-Key-that-is-long-enough-0123456789"
 # Nothing listens there: for settings of tests that never talk to the service.
@@ -25,6 +29,17 @@ _NOWHERE = {"REDIS_URL": "redis://:nobody@127.0.0.1:9/0", "MQTT_URL": "mqtt://no
 _RUN_VARIABLE = "IIOT_TEST_RUN"
 
 SettingsFactory = Callable[..., Settings]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-browser", action="store_true", help="leave out the tests that need a browser")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--no-browser"):
+        left_out = [item for item in items if item.get_closest_marker("browser")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -165,3 +180,28 @@ def client(application: Application) -> Callable[[str], Client]:
 def anybody(application: Application) -> Client:
     """A client that has not signed in."""
     return Client(application.app, None)
+
+
+@pytest.fixture(scope="module")
+def server(owner_url: str, redis_url: str, mqtt_url: str, plants: Plants) -> Iterator[Server]:
+    """The whole platform in a process of its own, on this module's database."""
+    with running_server(owner_url, redis_url, mqtt_url, secret_key=SECRET_KEY) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A real browser; `--no-browser` leaves out the tests that need it."""
+    try:
+        program = find_browser(PROJECT / "var" / "vendor", announce=print)
+    except BrowserError as error:
+        pytest.fail(str(error))
+    with started_browser(program) as running:
+        yield running
+
+
+@pytest.fixture
+def visit(chromium: Browser, server: Server) -> Iterator[Visit]:
+    """A fresh tab on the running platform; console errors and requests to other hosts fail the test."""
+    with visiting(chromium, server.url) as open_tab:
+        yield open_tab

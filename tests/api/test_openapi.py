@@ -21,7 +21,7 @@ from rbac import PERMISSIONS, access_of, public
 from tests.api.contract import complaints_about, path_of_rule, resolved, strict
 
 # Pages and files for people; everything else is an operation of the document.
-PAGES = {"/", "/console/<path:name>", "/api/v1/openapi.json", "/static/<path:filename>"}
+PAGES = {"/", "/console/<path:name>", "/api/v1/docs", "/api/v1/openapi.json", "/static/<path:filename>"}
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,12 @@ def test_it_is_served_without_signing_in(app: Flask, document: dict[str, Any]) -
     assert (
         app.test_client().get("/api/v1/openapi.json").get_json()["paths"].keys() == document["paths"].keys()
     )
+
+
+def test_in_production_only_somebody_who_is_signed_in_gets_it() -> None:
+    app = Flask("production")
+    register_routes(app, is_document_open=False)
+    assert access_of(app.view_functions["openapi.document"]) == "signed in"
 
 
 def test_every_route_is_an_operation_or_a_page(app: Flask, document: dict[str, Any]) -> None:

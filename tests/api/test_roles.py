@@ -41,6 +41,7 @@ ELSEWHERE = {
     "/api/v1/auth/password",
     "/",
     "/console/<path:name>",
+    "/api/v1/docs",
     "/api/v1/openapi.json",
     "/health",
     "/health/live",
