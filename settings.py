@@ -59,6 +59,20 @@ def _check_secret_key(key: SecretStr) -> SecretStr:
     return key
 
 
+def _origins_in(text: str) -> list[str]:
+    return [origin.strip() for origin in text.split(",") if origin.strip()]
+
+
+def _check_origins(text: str) -> str:
+    for origin in _origins_in(text):
+        is_origin = _is_url(origin, ("https", "http")) and not set("@*") & set(origin)
+        if not is_origin or origin.lower() != "{0.scheme}://{0.netloc}".format(urlsplit(origin)):
+            raise ValueError(
+                "must be like https://board.example.com,https://hmi.example.com: no * and no path"
+            )
+    return text
+
+
 DatabaseUrl = Annotated[SecretStr, _url_of("postgresql", "postgres")]
 RedisUrl = Annotated[SecretStr, _url_of("redis", "rediss")]
 MqttUrl = Annotated[SecretStr, _url_of("mqtt", "mqtts")]
@@ -147,7 +161,10 @@ class WebSettings(_Section):
     max_sockets: int = Field(default=150, ge=1, le=2000, alias="IIOT_MAX_SOCKETS")
     request_threads: int = Field(default=32, ge=4, le=500, alias="IIOT_REQUEST_THREADS")
     max_body_bytes: int = Field(default=1_048_576, ge=1024, alias="IIOT_MAX_BODY_BYTES")
-    allowed_origins: str = Field(default="", alias="IIOT_ALLOWED_ORIGINS")
+    allowed_origins: Annotated[str, AfterValidator(_check_origins)] = Field(
+        default="", alias="IIOT_ALLOWED_ORIGINS"
+    )
+    hsts_s: int = Field(default=0, ge=0, le=2 * 31_536_000, alias="IIOT_HSTS_S")
     broadcast_interval_s: float = Field(default=0.25, gt=0, le=10, alias="IIOT_BROADCAST_INTERVAL_S")
     metrics_token: SecretStr | None = Field(default=None, alias="IIOT_METRICS_TOKEN")
 
@@ -159,7 +176,7 @@ class WebSettings(_Section):
     @property
     def origins(self) -> list[str]:
         """Foreign origins that may call the API and open sockets; the own origin always may."""
-        return [origin.strip() for origin in self.allowed_origins.split(",") if origin.strip()]
+        return _origins_in(self.allowed_origins)
 
 
 class AccessSettings(_Section):

@@ -6,6 +6,7 @@ from flask import Blueprint, Flask
 
 import rbac
 from api import auth, console, dead_letters, devices, documentation, latest, platform, telemetry
+from api.browser_rules import register_browser_rules
 from api.document import register_document
 from api.json_provider import OrjsonProvider
 from api.problems import register_problems
@@ -34,6 +35,7 @@ def register_api(app: Flask, services: Services) -> None:
     """
     app.config["MAX_CONTENT_LENGTH"] = services.settings.web.max_body_bytes
     app.json = OrjsonProvider(app)
+    register_browser_rules(app, services.settings.web)
     register_request_hooks(app)
     register_problems(app)
     install_services(app, services)

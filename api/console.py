@@ -53,10 +53,10 @@ def static_file(name: str) -> Response:
 
 def console_file(name: str) -> Response:
     """A file below `console/` as an answer; 404 for what a browser does not need."""
-    path = (ROOT / name).resolve()
-    content_type = _TYPES.get(path.suffix)
-    if content_type is None or not path.is_relative_to(ROOT) or not path.is_file():
+    path = _servable(name)
+    if path is None:
         abort(404)
+    content_type = _TYPES[path.suffix]
     file = _read(path, path.stat().st_mtime_ns)
     accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
     response = Response(file.compressed if accepts_gzip else file.plain, content_type=content_type)
@@ -65,10 +65,18 @@ def console_file(name: str) -> Response:
     response.headers["Vary"] = "Accept-Encoding"
     response.headers["Cache-Control"] = "no-cache"
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
     response.set_etag(f"{file.etag}{'-gzip' if accepts_gzip else ''}")
     response.make_conditional(request)
     return response
+
+
+def _servable(name: str) -> Path | None:
+    try:
+        path = (ROOT / name).resolve()
+        is_ours = path.suffix in _TYPES and path.is_relative_to(ROOT) and path.is_file()
+    except (OSError, ValueError):  # a name with NUL, or longer than file systems take
+        return None
+    return path if is_ours else None
 
 
 @lru_cache(maxsize=256)

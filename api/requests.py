@@ -28,7 +28,6 @@ def _begin() -> None:
 def _finish(response: Response) -> Response:
     headers = response.headers
     headers["X-Request-ID"] = g.get("request_id", "")
-    headers.setdefault("X-Content-Type-Options", "nosniff")
     if request.path.startswith("/api/"):
         headers.setdefault("Cache-Control", "no-store")
     began_at = g.get("began_at")
