@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 import rbac
-from api import auth, console, dead_letters, devices, documentation, latest, platform, telemetry
+from api import analytics, auth, console, dead_letters, devices, documentation, latest, platform, telemetry
 from api.browser_rules import register_browser_rules
 from api.document import register_document
 from api.json_provider import OrjsonProvider
@@ -24,7 +24,7 @@ __all__ = [
 
 API_VERSION = "1.0.0"
 
-_RESOURCES = (auth, devices, latest, telemetry, dead_letters)
+_RESOURCES = (auth, devices, latest, telemetry, dead_letters, analytics)
 
 
 def register_api(app: Flask, services: Services) -> None:

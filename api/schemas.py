@@ -14,6 +14,7 @@ REFERENCE = "#/components/schemas/"
 
 # What is no schema inside a schema, and what the older dialect does not know.
 PLAIN = frozenset({"example", "examples", "default", "enum", "required"})
+_NULL: Schema = {"nullable": True, "enum": [None]}
 _UNKNOWN = frozenset({"propertyNames", "patternProperties", "contentMediaType", "contentEncoding", "$defs"})
 _EXAMPLE_OF_FORMAT = {
     "date-time": "2026-01-31T08:00:00Z",
@@ -70,7 +71,8 @@ def _without_null(alternatives: list[Schema], key: str, beside: Schema) -> Schem
     if len(some) != 1:
         return found | {key: some}
     if "$ref" in some[0]:
-        return found | {"allOf": some}
+        # What stands beside a reference cannot widen it: null needs an alternative of its own.
+        return found | {"anyOf": [*some, _NULL]} if found else {"allOf": some}
     return found | {name: value for name, value in some[0].items() if name not in beside}
 
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psycopg2
@@ -18,6 +19,7 @@ import psycopg2.extensions
 from psycopg2.extensions import connection as Connection
 from psycopg2.extensions import cursor as Cursor
 
+from analytics_sql import statement
 from domain.errors import PlatformError, Unavailable
 from observability import pool_waits
 
@@ -32,6 +34,10 @@ __all__ = [
     "SystemDatabase",
     "translated_errors",
 ]
+
+_SQL = Path(__file__).parent / "sql" / "analytics.sql"
+_READ_ONE_MOMENT = statement(_SQL, "read_one_moment")
+_ALLOW_ANALYSIS = statement(_SQL, "allow_analysis")
 
 # A connection that lay idle for longer is asked for a sign of life before it is lent.
 _CHECK_AFTER_IDLE_S = 15.0
@@ -223,6 +229,14 @@ class AppDatabase:
         """One transaction as a tenant: commits at the end of the block, rolls back when it raises."""
         with self._pool.connection() as connection, _transaction(connection) as cursor:
             cursor.execute("SELECT set_config('app.tenant_id', %s, true)", (str(int(tenant_id)),))
+            yield cursor
+
+    @contextmanager
+    def snapshot(self, tenant_id: int) -> Iterator[Cursor]:
+        """One read-only transaction as a tenant, for several questions about the very same readings."""
+        with self._pool.connection() as connection, _transaction(connection) as cursor:
+            cursor.execute(_READ_ONE_MOMENT)
+            cursor.execute(_ALLOW_ANALYSIS, {"tenant": str(int(tenant_id))})
             yield cursor
 
     def read(self, tenant_id: int, statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:

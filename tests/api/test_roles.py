@@ -28,6 +28,8 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("GET", "devices/none/latest", None, READERS),
     ("GET", "latest", None, READERS),
     ("GET", "telemetry?device_id=none&metric=none", None, READERS),
+    ("GET", "analytics/statistics/none/none", None, READERS),
+    ("GET", "analytics/trends/none/none", None, READERS),
     ("POST", "telemetry", {}, BUILDERS),
     ("POST", "telemetry?backfill=true", {}, BUILDERS),
     ("GET", "telemetry/dead-letters", None, READERS),

@@ -15,7 +15,7 @@ from api.schemas import example_of, to_openapi
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, {"type": "string", "nullable": True}),
         (
             {"anyOf": [{"$ref": "#/x"}, {"type": "null"}]},
-            {"allOf": [{"$ref": "#/x"}], "nullable": True},
+            {"anyOf": [{"$ref": "#/x"}, {"nullable": True, "enum": [None]}], "nullable": True},
         ),
         (
             {"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},

@@ -17,7 +17,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "watch": ("health",),
     "edges": ("api", "mqtt_client", "protocols", "scheduler"),
     "wire": ("mqtt",),
-    "engines": ("ingest", "ml", "retention", "fleet"),
+    "engines": ("ingest", "analytics", "ml", "retention", "fleet"),
     "rules": ("rule_engine",),
     "people": ("alerting", "rbac"),
     "adapters": ("storage", "cache", "webhook", "email_notifier"),

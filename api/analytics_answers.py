@@ -1,0 +1,132 @@
+"""What the analytics routes answer, for the document; a figure that does not exist is null."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from api.operations import Answer
+
+Figure = Annotated[float | None, Field(description="null where it does not exist.", examples=[12.5])]
+
+
+class SeriesAnswer(Answer):
+    """What was asked about."""
+
+    device_id: Annotated[str, Field(examples=["P-103"])]
+    metric: Annotated[str, Field(examples=["flow"])]
+    unit: Annotated[str, Field(examples=["m³/h"])]
+    kind: Literal["gauge", "counter", "state"]
+    resolution: Annotated[str, Field(description="raw: from the readings themselves.", examples=["raw"])]
+
+
+class AutocorrelationAnswer(Answer):
+    """How far neighbouring readings resemble each other, and the slope judged with that in mind."""
+
+    lag1: float
+    effective_n: float
+    slope_stderr: Figure
+    p_value: Figure
+
+
+class TrendAnswer(SeriesAnswer):
+    """The slope of a metric over time; times count from `first_at`."""
+
+    method: Literal["ols", "theil_sen"]
+    n: int
+    slope_per_min: Figure
+    intercept: Figure
+    r_squared: Figure
+    direction: Literal["increasing", "decreasing", "stable"]
+    slope_stderr: Figure
+    p_value: Figure
+    residual_stddev: Figure
+    mean: Figure
+    stddev: Figure
+    min: Figure
+    max: Figure
+    first_at: datetime | None
+    last_at: datetime | None
+    autocorrelation: AutocorrelationAnswer | None
+    warning: str | None
+    slope_ci_low: Figure = None
+    slope_ci_high: Figure = None
+    mann_kendall_s: int | None = None
+    points_compared: int | None = None
+
+
+class PercentilesAnswer(Answer):
+    """Linearly interpolated percentiles."""
+
+    p25: Figure
+    p50: Figure
+    p75: Figure
+    p95: Figure
+
+
+class SpreadAnswer(Answer):
+    """Typical value and spread."""
+
+    n: int
+    mean: Figure
+    median: Figure
+    stddev: Figure
+    variance: Figure
+    min: Figure
+    max: Figure
+    percentiles: PercentilesAnswer
+    cv_percent: Figure
+    iqr: Figure
+
+
+class DayAnswer(SpreadAnswer):
+    """The figures of one calendar day `[start, stop)`."""
+
+    day: Annotated[str, Field(examples=["2026-03-29"])]
+    start: datetime
+    stop: datetime
+    hours: float
+    delta: Annotated[float | None, Field(description="Of a counter.")] = None
+
+
+class PointAnswer(Answer):
+    """A reading."""
+
+    ts: datetime
+    value: float
+
+
+class CounterAnswer(Answer):
+    """How far a counter went."""
+
+    delta: Figure
+    resets: int
+    rollovers: int
+
+
+class StateAnswer(Answer):
+    """How long a state stood at a value."""
+
+    value: float
+    duration_s: float
+    readings: int
+
+
+class StatisticsAnswer(SeriesAnswer, SpreadAnswer):
+    """What is typical for a metric, how it spreads and persists."""
+
+    range: Figure
+    lag1_autocorrelation: Figure
+    time_weighted_mean: Figure
+    covered_s: Figure
+    gaps: int
+    first: PointAnswer | None
+    last: PointAnswer | None
+    min_at: datetime | None
+    max_at: datetime | None
+    counter: CounterAnswer | None = None
+    states: list[StateAnswer] | None = None
+    timezone: str | None = None
+    days: list[DayAnswer] | None = None
