@@ -33,6 +33,7 @@ SettingsFactory = Callable[..., Settings]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-browser", action="store_true", help="leave out the tests that need a browser")
+    parser.addoption("--write-access-matrix", action="store_true", help="write docs/access-matrix.md anew")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -40,6 +41,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if item.get_closest_marker("browser")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say the figures that tests recorded with `record_property`."""
+    for report in terminalreporter.stats.get("passed", []):
+        figures = ", ".join(f"{name} {value}" for name, value in getattr(report, "user_properties", ()))
+        if figures:
+            terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {figures}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
