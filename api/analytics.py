@@ -1,4 +1,4 @@
-"""Figures about readings: statistics and trends of one metric."""
+"""Figures about readings: one metric over time, its trend and its statistics."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
 from flask import Blueprint
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from analytics.scope import Question, find_series
 from analytics.statistics import statistics
+from analytics.timeseries import MAX_WINDOW, Frame, buckets_page, outline, readings_page
 from analytics.trends import TrendOptions, trend
-from api.analytics_answers import StatisticsAnswer, TrendAnswer
+from api.analytics_answers import StatisticsAnswer, TimeseriesAnswer, TrendAnswer
 from api.bodies import MalformedQuery, Query, read_query
-from api.fields import Moment
+from api.fields import CursorText, Limit, Moment, moment_of_us, us_of_moment
 from api.operations import operation
+from api.paging import DEFAULT_LIMIT, decode_cursor, encode_cursor
 from api.services import services
 from domain.errors import FieldError
 from domain.metric import metric_name
@@ -24,6 +26,8 @@ from rbac import current_principal, requires
 from storage.series import Series
 
 blueprint = Blueprint("analytics", __name__, url_prefix="/analytics")
+
+MAX_WINDOW_S = 7 * 86_400
 
 
 def _checked_timezone(name: str) -> str:
@@ -45,6 +49,23 @@ class _RangeQuery(Query):
     min_quality: Literal["good", "uncertain", "bad"] = "good"
 
 
+class _TimeseriesQuery(_RangeQuery):
+    window: Annotated[int, Field(ge=1, le=MAX_WINDOW)] | None = None
+    window_s: Annotated[float, Field(gt=0, le=MAX_WINDOW_S)] | None = None
+    bucket_s: Annotated[int, Field(ge=1, le=31 * 86_400)] | None = None
+    lttb: Annotated[int, Field(ge=3, le=2000)] | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: CursorText | None = None
+
+    @model_validator(mode="after")
+    def _one_way_only(self) -> _TimeseriesQuery:
+        if self.window is not None and self.window_s is not None:
+            raise ValueError("window and window_s exclude each other")
+        if self.lttb is not None and (self.cursor is not None or self.bucket_s is not None):
+            raise ValueError("lttb answers the whole range at once: without cursor and bucket_s")
+        return self
+
+
 class _TrendQuery(_RangeQuery):
     method: Literal["ols", "theil_sen"] = "ols"
     threshold_per_min: Annotated[float, Field(ge=0)] = 0.0
@@ -54,6 +75,28 @@ class _TrendQuery(_RangeQuery):
 class _StatisticsQuery(_RangeQuery):
     by: Literal["day"] | None = None
     timezone: TimeZone | None = None
+
+
+@blueprint.get("/timeseries/<device_id>/<path:metric>")
+@requires("telemetry:read")
+@operation(query=_TimeseriesQuery, answers={200: TimeseriesAnswer}, problems=(422,))
+def timeseries(device_id: str, metric: str) -> dict[str, Any]:
+    """One metric over time: readings or buckets with moving average and rate, or an outline for a chart."""
+    query = read_query(_TimeseriesQuery)
+    question = _question(query)
+    since = _since(query.cursor)
+    series = _series(device_id, metric)
+    asked = {"window_s": query.window_s, "bucket_s": query.bucket_s, "lttb": query.lttb}
+    frame = Frame(window=query.window or Frame().window, window_s=query.window_s)
+    asked["window"] = None if query.window_s is not None else frame.window
+    where = (services().app_database, current_principal().tenant_id, series, question)
+    if query.lttb is not None:
+        return _about(series) | asked | outline(*where, points=query.lttb) | {"next_cursor": None}
+    if query.bucket_s is not None:
+        paged = buckets_page(*where, frame, bucket_s=query.bucket_s, since=since, limit=query.limit)
+    else:
+        paged = readings_page(*where, frame, since=since, limit=query.limit)
+    return _about(series) | asked | {"points": paged.points, "next_cursor": _next(paged.continues_at)}
 
 
 @blueprint.get("/trends/<device_id>/<path:metric>")
@@ -99,6 +142,21 @@ def _series(device_id: str, metric: str) -> Series:
         device_id=device_id,
         metric=metric_name(metric) or "",
     )
+
+
+def _since(cursor: str | None) -> datetime | None:
+    """The moment that a page continues at."""
+    if cursor is None:
+        return None
+    (microseconds,) = decode_cursor(cursor, "timeseries", int)
+    try:
+        return moment_of_us(int(microseconds))
+    except OverflowError:
+        raise MalformedQuery(errors=[FieldError("/cursor", "is not a cursor of this list")]) from None
+
+
+def _next(moment: datetime | None) -> str | None:
+    return None if moment is None else encode_cursor("timeseries", us_of_moment(moment))
 
 
 def _about(series: Series) -> dict[str, Any]:

@@ -57,6 +57,40 @@ class TrendAnswer(SeriesAnswer):
     points_compared: int | None = None
 
 
+class SeriesPointAnswer(Answer):
+    """A reading or a bucket, with the average of the frame that ends with it."""
+
+    ts: datetime
+    value: Figure
+    moving_average: Figure
+    rate_of_change_per_min: Figure
+    gap_before: Annotated[
+        bool, Field(description="Whether more time than max_gap_s passed, or empty buckets, before it.")
+    ]
+    n: Annotated[int | None, Field(description="Readings in the bucket.")] = None
+    min: Figure = None
+    max: Figure = None
+
+
+class GapAnswer(Answer):
+    """A stretch without readings."""
+
+    start: datetime
+    stop: datetime
+
+
+class TimeseriesAnswer(SeriesAnswer):
+    """One metric over time."""
+
+    window: int | None
+    window_s: float | None
+    bucket_s: int | None
+    lttb: int | None
+    points: list[SeriesPointAnswer]
+    gaps: Annotated[list[GapAnswer] | None, Field(description="With lttb only.")] = None
+    next_cursor: str | None
+
+
 class PercentilesAnswer(Answer):
     """Linearly interpolated percentiles."""
 
