@@ -174,7 +174,7 @@ Every route as everybody: viewer, operator, developer and admin of plant A, and 
 plant B's object under plant A's. A foreign object is answered exactly like a missing one. Where a role
 may call a route, the number is what the route answered to the test's example: 2xx, or its complaint.
 
-`./run test tests/api/test_access_matrix.py --write-access-matrix` writes this table anew; every run of
+`./run test tests/api/test_access_matrix.py --write-generated` writes this table anew; every run of
 the tests compares it.
 """
 

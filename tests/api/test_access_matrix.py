@@ -32,7 +32,7 @@ def rows(application: Application, client: Callable[[str], Client], anybody: Cli
 
 
 def test_the_matrix_is_the_committed_table(rows: list[Row], request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--write-access-matrix"):
+    if request.config.getoption("--write-generated"):
         TABLE.write_text(table(rows), encoding="utf-8")
     assert table(rows) == TABLE.read_text(encoding="utf-8")
 
