@@ -33,7 +33,11 @@ SettingsFactory = Callable[..., Settings]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-browser", action="store_true", help="leave out the tests that need a browser")
-    parser.addoption("--write-generated", action="store_true", help="write docs/access-matrix.md and migrations/schema.txt anew")
+    parser.addoption(
+        "--write-generated",
+        action="store_true",
+        help="write docs/access-matrix.md and migrations/schema.txt anew",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
