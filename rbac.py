@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 _READ = frozenset({"devices:read", "telemetry:read", "dead_letters:read", "alerts:read"})
 _BUILD = frozenset({"devices:write", "telemetry:write", "telemetry:backfill", "dead_letters:replay"})
-_OPERATE = frozenset({"alerts:acknowledge"})
+_OPERATE = frozenset({"alerts:acknowledge", "alerts:shelve", "alerts:clear"})
 _ADMINISTER = frozenset({"platform:read"})
 
 PERMISSIONS = _READ | _BUILD | _OPERATE | _ADMINISTER

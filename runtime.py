@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Flask
 
+from alerting.desk import AlertDesk
+from alerting.timers import alert_timers
 from api import Services, register_api
 from api.history import History
 from api.passwords import Passwords
@@ -94,7 +96,12 @@ class Runtime:
                         timedelta(days=settings.ingest.partitions_ahead_days),
                         timedelta(seconds=settings.ingest.lateness_s) + timedelta(days=1),
                     ),
-                )
+                ),
+                Job(
+                    "alert timers",
+                    timedelta(seconds=settings.alerts.timers_s),
+                    alert_timers(self.realtime.alerts_changed, lambda: datetime.now(UTC)),
+                ),
             ],
             heartbeats=self.heartbeats,
         )
@@ -161,6 +168,12 @@ class Runtime:
                 pipeline=self.pipeline,
                 latest=self.latest,
                 health=self.health,
+                alerts=AlertDesk(
+                    self.app_database,
+                    clock=lambda: datetime.now(UTC),
+                    shelve_max=timedelta(seconds=settings.alerts.shelve_max_s),
+                    announce=self.realtime.alerts_changed,
+                ),
             ),
         )
         self.socketio.init_app(self.app)

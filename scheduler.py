@@ -19,13 +19,21 @@ from storage.telemetry import adopt_strays, ensure_partitions
 log = get_logger("scheduler")
 
 
+AfterCommit = Callable[[], None]
+"""Tells the world of what a job has committed; returns at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work that is done every `interval`, inside one system transaction that holds the job's lock."""
+    """Work that is done every `interval`, inside one system transaction that holds the job's lock.
+
+    Attributes:
+        work: May return what is to be done after the commit.
+    """
 
     name: str
     interval: timedelta
-    work: Callable[[Cursor], None]
+    work: Callable[[Cursor], AfterCommit | None]
 
     @property
     def heartbeat(self) -> str:
@@ -88,12 +96,15 @@ class Scheduler:
         if self._scheduler is not None and (entry := self._scheduler.get_job(job.name)) is not None:
             due = entry.next_run_time - job.interval if entry.next_run_time else datetime.now(UTC)
             job_lag_seconds.labels(job.name).set(max(0.0, (datetime.now(UTC) - due).total_seconds()))
+        after_commit: AfterCommit | None = None
         try:
             with self._database.transaction() as cursor:
                 if try_lock(cursor, job.name):
-                    job.work(cursor)
+                    after_commit = job.work(cursor)
                 else:
                     job_skips.labels(job.name).inc()
+            if after_commit is not None:
+                after_commit()
         except Unavailable as error:
             job_failures.labels(job.name).inc()
             log.warning("job_postponed", job=job.name, detail=error.detail)

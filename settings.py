@@ -198,6 +198,13 @@ class AccessSettings(_Section):
         )
 
 
+class AlertSettings(_Section):
+    """The life of alerts."""
+
+    shelve_max_s: float = Field(default=86_400.0, ge=1, le=366 * 86_400, alias="IIOT_ALERT_SHELVE_MAX_S")
+    timers_s: float = Field(default=5.0, ge=0.1, le=300, alias="IIOT_ALERT_TIMERS_S")
+
+
 class LogSettings(_Section):
     """Logging."""
 
@@ -218,6 +225,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "ingest": IngestSettings,
     "web": WebSettings,
     "access": AccessSettings,
+    "alerts": AlertSettings,
     "log": LogSettings,
     "demo": DemoSettings,
 }
@@ -233,6 +241,7 @@ class Settings(_Section):
     ingest: IngestSettings
     web: WebSettings
     access: AccessSettings
+    alerts: AlertSettings
     log: LogSettings
     demo: DemoSettings
 

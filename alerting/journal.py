@@ -10,12 +10,12 @@ from alerting.shape import alert_body, event_body
 from domain.alert import AlertEvent, Facts, step
 from domain.transition import AlertChange
 from storage import alert_journal as sql
-from storage.alert_journal import LockedAlert
+from storage.alert_journal import StoredAlert
 from storage.pool import Cursor
 
 
 def write(
-    cursor: Cursor, events: Sequence[tuple[LockedAlert, AlertEvent]], *, now: datetime
+    cursor: Cursor, events: Sequence[tuple[StoredAlert, AlertEvent]], *, now: datetime
 ) -> list[AlertChange]:
     """Append events of locked alerts, in order, and store the facts that follow; return what has changed.
 
@@ -41,7 +41,7 @@ def write(
                 tenant_id=alert.tenant_id,
                 device_id=alert.device_id or "",
                 alert=alert_body(alert, after, acknowledged_by=acknowledged_by),
-                event=event_body(alert.alert_id, numbered, recorded_at=now),
+                event=event_body(alert.alert_id, numbered, device_id=alert.device_id, recorded_at=now),
             )
         )
     sql.save(cursor, facts)

@@ -16,7 +16,7 @@ from domain.alert_decision import Overlays, Policy, Signal, hear
 from domain.suppression import Standing, suppressing_device
 from domain.transition import AlertChange, Transition, TransitionKind
 from storage import alert_journal as sql
-from storage.alert_journal import LockedAlert, Surroundings
+from storage.alert_journal import StoredAlert, Surroundings
 from storage.pool import Cursor
 
 _Key = tuple[int, int | None, str]
@@ -44,7 +44,7 @@ def apply_signals(cursor: Cursor, signals: Sequence[Signal], *, now: datetime) -
 class _Hearing:
     """The signals of one transaction, heard one after the other."""
 
-    def __init__(self, cursor: Cursor, signals: Sequence[Signal], alerts: dict[_Key, LockedAlert]) -> None:
+    def __init__(self, cursor: Cursor, signals: Sequence[Signal], alerts: dict[_Key, StoredAlert]) -> None:
         self._signals = [signal for signal in signals if _key_of(signal) in alerts]
         self._alerts = alerts
         self._facts = {key: alert.facts for key, alert in alerts.items()}
@@ -59,7 +59,7 @@ class _Hearing:
         self._surroundings = _surroundings_of(cursor, raised)
         self._raised_here = _worst_by_device(raised)
 
-    def events(self) -> list[tuple[LockedAlert, AlertEvent]]:
+    def events(self) -> list[tuple[StoredAlert, AlertEvent]]:
         """What follows from the signals, in their order."""
         events = []
         for signal in self._signals:
@@ -72,7 +72,7 @@ class _Hearing:
             events.append((alert, event))
         return events
 
-    def _was_heard(self, alert: LockedAlert, event: AlertEvent) -> bool:
+    def _was_heard(self, alert: StoredAlert, event: AlertEvent) -> bool:
         mark = (alert.alert_id, str(event.kind), event.observed_at)
         if mark in self._heard:
             return True
@@ -107,7 +107,7 @@ def _worst_by_device(raised: Sequence[Signal]) -> dict[int, int]:
     return worst
 
 
-def _key_of(item: Signal | LockedAlert) -> _Key:
+def _key_of(item: Signal | StoredAlert) -> _Key:
     return item.tenant_id, item.device_key, item.source
 
 

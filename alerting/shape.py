@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from domain.alert import AlertEvent, Facts
-from storage.alert_journal import LockedAlert
+from storage.alert_journal import StoredAlert
 
 
-def alert_body(alert: LockedAlert, facts: Facts, *, acknowledged_by: str | None) -> dict[str, Any]:
+def alert_body(alert: StoredAlert, facts: Facts, *, acknowledged_by: str | None) -> dict[str, Any]:
     """An alert with these facts; `acknowledged_by` is the e-mail address of the person."""
     return {
         "alert_id": alert.alert_id,
@@ -44,11 +44,20 @@ def alert_body(alert: LockedAlert, facts: Facts, *, acknowledged_by: str | None)
     }
 
 
-def event_body(alert_id: str, event: AlertEvent, *, recorded_at: datetime) -> dict[str, Any]:
+def stored_body(alert: StoredAlert) -> dict[str, Any]:
+    """An alert as it is stored."""
+    facts = alert.facts
+    return alert_body(alert, facts, acknowledged_by=alert.acknowledged_by_email or facts.acknowledged_by)
+
+
+def event_body(
+    alert_id: str, event: AlertEvent, *, device_id: str | None, recorded_at: datetime
+) -> dict[str, Any]:
     """One entry of an alert's journal."""
     return {
         "alert_event_id": event.event_id,
         "alert_id": alert_id,
+        "device_id": device_id,
         "kind": event.kind,
         "observed_at": event.observed_at,
         "recorded_at": recorded_at,

@@ -5,7 +5,18 @@ from __future__ import annotations
 from flask import Blueprint, Flask
 
 import rbac
-from api import analytics, auth, console, dead_letters, devices, documentation, latest, platform, telemetry
+from api import (
+    alerts,
+    analytics,
+    auth,
+    console,
+    dead_letters,
+    devices,
+    documentation,
+    latest,
+    platform,
+    telemetry,
+)
 from api.browser_rules import register_browser_rules
 from api.document import register_document
 from api.json_provider import OrjsonProvider
@@ -24,7 +35,7 @@ __all__ = [
 
 API_VERSION = "1.0.0"
 
-_RESOURCES = (auth, devices, latest, telemetry, dead_letters, analytics)
+_RESOURCES = (auth, devices, latest, telemetry, dead_letters, alerts, analytics)
 
 
 def register_api(app: Flask, services: Services) -> None:

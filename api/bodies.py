@@ -43,14 +43,21 @@ BodyModel = TypeVar("BodyModel", bound=Body)
 QueryModel = TypeVar("QueryModel", bound=Query)
 
 
+def is_optional(model: type[Body]) -> bool:
+    """Whether a body of this shape may be left out."""
+    return not any(field.is_required() for field in model.model_fields.values())
+
+
 def read_body(model: type[BodyModel]) -> BodyModel:
-    """The body of this request as a model.
+    """The body of this request as a model; where every field may be left out, so may the body.
 
     Raises:
         MalformedBody: It is no strict JSON, or not of the model's shape.
         UnsupportedContent: It is not sent as plain `application/json`.
         ContentTooLarge: It is larger than the settings allow; nothing of it was read.
     """
+    if is_optional(model) and not (request.content_length or "Transfer-Encoding" in request.headers):
+        return model()
     tree = _strict_json(_raw_body())
     try:
         return model.model_validate(tree)

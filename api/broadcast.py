@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from domain.reading import Quality, StoredReadings
+from domain.transition import AlertChange
 from observability import Heartbeats, broadcast_readings, broadcast_thinned, get_logger
 
 log = get_logger("broadcast")
@@ -24,6 +26,8 @@ ALL_DEVICES = "*"
 
 # Readings of one device that may wait for the next emit; of more, only the newest per metric go out.
 _MAX_WAITING = 500
+# Alert events that may wait for the next emit; of more, the oldest go, and the numbers tell.
+_MAX_ALERTS_WAITING = 5000
 _WORDS = {int(quality): quality.word for quality in Quality}
 
 Reading = tuple[str, int, float, int]
@@ -33,6 +37,11 @@ Emit = Callable[[str, dict[str, Any], list[str]], None]
 def room_of(tenant_id: int, device_id: str) -> str:
     """The room of a device's listeners; of a tenant's for `ALL_DEVICES`."""
     return f"{tenant_id}:{device_id}"
+
+
+def alert_room(tenant_id: int) -> str:
+    """The room of those who hear of a tenant's alerts."""
+    return f"alerts:{tenant_id}"
 
 
 class Audience:
@@ -62,6 +71,10 @@ class Audience:
         return bool(counts) and (
             room_of(tenant_id, device_id) in counts or room_of(tenant_id, ALL_DEVICES) in counts
         )
+
+    def hears_alerts(self, tenant_id: int) -> bool:
+        """Whether anyone wants the tenant's alerts."""
+        return alert_room(tenant_id) in self._counts
 
 
 @dataclass(slots=True)
@@ -94,6 +107,8 @@ class Broadcaster:
         self._stopping = False
         self._waiting: dict[tuple[int, str], _Waiting] = {}
         self._changes: dict[tuple[int, str], tuple[str, int]] = {}
+        self._alerts: deque[tuple[int, int, AlertChange]] = deque(maxlen=_MAX_ALERTS_WAITING)
+        self._alert_sequence: dict[int, int] = {}
         self._emitted_at: dict[tuple[int, str], float] = {}
         self._sequence: dict[tuple[int, str], int] = {}
         self._thread: threading.Thread | None = None
@@ -132,16 +147,32 @@ class Broadcaster:
             self._changes[(tenant_id, device_id)] = (status, last_seen_us)
         self._wake.set()
 
+    def alerts_changed(self, changes: Sequence[AlertChange]) -> None:
+        """Take committed alert events, each of which goes out."""
+        with self._lock:
+            for change in changes:
+                tenant_id = change.tenant_id
+                if self._audience.hears_alerts(tenant_id):
+                    sequence = self._alert_sequence.get(tenant_id, 0) + 1
+                    self._alert_sequence[tenant_id] = sequence
+                    self._alerts.append((tenant_id, sequence, change))
+        self._wake.set()
+
     def emit_due(self) -> float:
         """Emit what is due; return for how many seconds nothing more is."""
         now = self._clock()
         with self._lock:
             changes, self._changes = self._changes, {}
+            alerts = list(self._alerts)
+            self._alerts.clear()
             due = [(key, waiting.readings) for key, waiting in self._waiting.items() if waiting.due_at <= now]
             for key, _ in due:
                 del self._waiting[key]
                 self._emitted_at[key] = now
             next_at = min((waiting.due_at for waiting in self._waiting.values()), default=now + 5.0)
+        for tenant_id, sequence, alert in alerts:
+            told = {"seq": sequence, "alert": alert.alert, "event": alert.event}
+            self._emit("alert", told, [alert_room(tenant_id)])
         for key, readings in due:
             self._emit_readings(key, readings)
         for (tenant_id, device_id), (status, last_seen_us) in changes.items():

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode
 from werkzeug.routing import Rule
 
+from api.bodies import is_optional
 from api.operations import AnswerKind, Media, Operation
 from api.schemas import REFERENCE, Schema, example_of, to_openapi
 from rbac import access_of
@@ -53,7 +54,8 @@ def operation_object(
     }
     if operation.body is not None:
         content = _json_content((operation.body, "validation"), components)
-        found["requestBody"] = {"required": True, "content": {"application/json": content}}
+        is_required = not is_optional(operation.body)
+        found["requestBody"] = {"required": is_required, "content": {"application/json": content}}
     for status in sorted(_problem_statuses(rule, access, operation) - set(operation.answers)):
         found["responses"][str(status)] = {"$ref": f"#/components/responses/{status}"}
     return found

@@ -18,11 +18,12 @@ from typing import Any
 from flask import request
 from flask_socketio import ConnectionRefusedError as Refused
 
-from api.broadcast import ALL_DEVICES, Audience, Broadcaster, room_of
+from api.broadcast import ALL_DEVICES, Audience, Broadcaster, alert_room, room_of
 from api.socket_server import SocketServer
 from domain.errors import PlatformError, Unavailable
 from domain.identifier import is_device_id
 from domain.reading import StoredReadings
+from domain.transition import AlertChange
 from observability import Heartbeats, get_logger, sockets_cut, sockets_open
 from rbac import Principal
 from settings import Settings
@@ -34,6 +35,7 @@ log = get_logger("realtime")
 HEARTBEAT = "socket sweep"
 CHECK_HEARTBEAT = "socket rights"
 PERMISSION = "telemetry:read"
+ALERTS_PERMISSION = "alerts:read"
 
 _SWEEP_EVERY_S = 1.0
 _CHECK_EVERY_S = 2.0
@@ -135,6 +137,10 @@ class Realtime:
         """Take the new status of a device; returns at once."""
         self._broadcaster.device_changed(tenant_id, device_id, status, last_seen_us)
 
+    def alerts_changed(self, changes: Sequence[AlertChange]) -> None:
+        """Take committed alert events; returns at once."""
+        self._broadcaster.alerts_changed(changes)
+
     def disconnect_all(self) -> None:
         """Close every transport, signed in or not; cut those that do not go by themselves."""
         for transport_id in self._socketio.transports():
@@ -170,8 +176,9 @@ class Realtime:
             if len(self._listeners) >= self._max_sockets:
                 log.warning("socket_refused", reason="too many sockets")
                 raise Refused("there are too many live connections; try again later")
-            self._listeners[_sid()] = _Listener(token, transport_id, principal)
+            listener = self._listeners[_sid()] = _Listener(token, transport_id, principal)
             sockets_open.set(len(self._listeners))
+            self._keep_to_rights(_sid(), listener)
 
     def _on_disconnect(self, reason: object = None) -> None:
         self._forget(_sid())
@@ -288,8 +295,21 @@ class Realtime:
                 listener.ended = "token revoked"
             else:
                 listener.principal = principal
-            if listener.ended or not listener.principal.may(PERMISSION):
+            if listener.ended:
                 self._leave_all(sid, listener)
+            else:
+                self._keep_to_rights(sid, listener)
+
+    def _keep_to_rights(self, sid: str, listener: _Listener) -> None:
+        """Everybody who may read alerts hears of those of the own tenant, without asking."""
+        alerts = alert_room(listener.principal.tenant_id)
+        if not listener.principal.may(PERMISSION):
+            for room in listener.rooms - {alerts}:
+                self._leave(sid, listener, room)
+        if listener.principal.may(ALERTS_PERMISSION):
+            self._enter(sid, listener, alerts)
+        else:
+            self._leave(sid, listener, alerts)
 
     def sweep(self) -> None:
         """Disconnect whose token has ended or was revoked, who floods, reads slowly or never signed in."""

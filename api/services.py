@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from flask import Flask, current_app
 
+from alerting.desk import AlertDesk
 from api.history import History
 from api.sessions import Sessions
 from domain.reading import LatestValue
@@ -60,6 +61,7 @@ class Services:
     pipeline: Pipeline
     latest: LatestSource
     health: HealthSource
+    alerts: AlertDesk
 
 
 def install_services(app: Flask, services: Services) -> None:

@@ -38,7 +38,7 @@ class _Json:
 
     @staticmethod
     def dumps(value: object, **_options: object) -> str:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value, option=orjson.OPT_UTC_Z).decode()
 
     @staticmethod
     def loads(text: str | bytes, **_options: object) -> Any:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from domain.alert import AlertEvent, EventKind, Facts
+from domain.alert import AlertEvent, EventKind, Facts, step
 from domain.audit import Actor
 from domain.errors import Conflict
 from domain.transition import Severity, TransitionKind
 
 DEFAULT_FLAP_WINDOW_S = 3600.0
+# Shelving for the same reason that ends hardly later than it would anyway is the same request again.
+_SAME_SHELVING_WITHIN = timedelta(seconds=60)
 
 
 class ConditionHolds(Conflict):
@@ -107,7 +109,11 @@ def acknowledge(
 
 def shelve(facts: Facts, actor: Actor, *, at: datetime, until: datetime, reason: str) -> AlertEvent | None:
     """Hide the alert until a time; the same again changes nothing, another time or reason does."""
-    if facts.shelved_until == until and facts.shelve_reason == reason:
+    if (
+        facts.shelved_until is not None
+        and facts.shelve_reason == reason
+        and timedelta(0) <= until - facts.shelved_until <= _SAME_SHELVING_WITHIN
+    ):
         return None
     return _said(facts, actor, EventKind.SHELVED, at=at, comment=reason, until=until)
 
@@ -166,6 +172,17 @@ def realarm(facts: Facts, actor: Actor, *, now: datetime) -> AlertEvent | None:
     after = timedelta(seconds=after_s)
     missed = (now - due) // after
     return _said(facts, actor, EventKind.REALARMED, at=due + missed * after, until=due + (missed + 1) * after)
+
+
+def fall_due(facts: Facts, actor: Actor, *, now: datetime) -> list[AlertEvent]:
+    """What time alone does to an alert by `now`: the end of its shelving, then a re-alarm."""
+    events = []
+    if facts.shelved_until is not None and facts.shelved_until <= now:
+        events.append(_said(facts, actor, EventKind.UNSHELVED, at=facts.shelved_until))
+        facts = step(facts, events[0])
+    if (event := realarm(facts, actor, now=now)) is not None:
+        events.append(event)
+    return events
 
 
 def _raising(facts: Facts, signal: Signal, policy: Policy, overlays: Overlays) -> AlertEvent:

@@ -23,8 +23,8 @@ _FACT_FIELDS = tuple(field.name for field in fields(Facts))
 
 
 @dataclass(frozen=True, slots=True)
-class LockedAlert:
-    """An alert whose row this transaction holds.
+class StoredAlert:
+    """An alert as it is stored.
 
     Attributes:
         acknowledged_by_email: Of the person in `facts.acknowledged_by`.
@@ -50,7 +50,7 @@ class Surroundings:
     ancestors: Sequence[Standing]
 
 
-def lock_by_source(cursor: Cursor, signals: Sequence[Signal], *, is_new: Sequence[bool]) -> list[LockedAlert]:
+def lock_by_source(cursor: Cursor, signals: Sequence[Signal], *, is_new: Sequence[bool]) -> list[StoredAlert]:
     """Lock the alerts that the signals speak of, after adding those for which `is_new` allows it."""
     first: dict[tuple[int, int | None, str], Signal] = {}
     for signal, may_add in zip(signals, is_new, strict=True):
@@ -71,13 +71,19 @@ def lock_by_source(cursor: Cursor, signals: Sequence[Signal], *, is_new: Sequenc
             )
         },
     )
-    return [_locked(row) for row in cursor.fetchall()]
+    return [alert_of(row) for row in cursor.fetchall()]
 
 
-def lock_by_id(cursor: Cursor, alert_ids: Sequence[str]) -> list[LockedAlert]:
+def lock_by_id(cursor: Cursor, alert_ids: Sequence[str]) -> list[StoredAlert]:
     """Lock the alerts with these ids that the role of the transaction sees."""
     cursor.execute(statement(_SQL, "lock_alerts"), {"alert_ids": list(alert_ids)})
-    return [_locked(row) for row in cursor.fetchall()]
+    return [alert_of(row) for row in cursor.fetchall()]
+
+
+def due_alerts(cursor: Cursor, *, now: datetime) -> list[str]:
+    """The alerts whose shelving or re-alarm timer is due, or whose suppression may be over."""
+    cursor.execute(statement(_SQL, "due_alerts"), {"now": now})
+    return [alert_id for (alert_id,) in cursor.fetchall()]
 
 
 def heard_before(
@@ -93,7 +99,7 @@ def heard_before(
 
 
 def add_events(
-    cursor: Cursor, events: Sequence[tuple[LockedAlert, AlertEvent]], *, recorded_at: datetime
+    cursor: Cursor, events: Sequence[tuple[StoredAlert, AlertEvent]], *, recorded_at: datetime
 ) -> list[int]:
     """Append to the journal; return the numbers of the events in the same order."""
     rows = (
@@ -142,9 +148,10 @@ def _new_row(signal: Signal) -> dict[str, Any]:
     }
 
 
-def _locked(row: tuple[Any, ...]) -> LockedAlert:
+def alert_of(row: tuple[Any, ...]) -> StoredAlert:
+    """The alert in a row whose columns are the alert's and then its facts', each in their order."""
     alert_id, tenant_id, device_key, source, rule_id, rule_name, device_id, metric, email, *facts = row
-    return LockedAlert(
+    return StoredAlert(
         alert_id=alert_id,
         tenant_id=tenant_id,
         device_key=device_key,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from flask import Flask
 
+from alerting.desk import AlertDesk
 from api import ComponentHealth, Services, register_api
 from api.history import History
 from api.passwords import Passwords
@@ -16,6 +17,7 @@ from api.sessions import Sessions
 from api.tokens import Tokens
 from cache import LatestCache
 from domain.reading import LatestValue, StoredReadings
+from domain.transition import AlertChange
 from fleet.registry import Registry
 from ingest.batch import Intake
 from ingest.buffer import Buffer
@@ -57,6 +59,9 @@ class NobodyListens:
     def device_changed(self, tenant_id: int, device_id: str, status: str, last_seen_us: int) -> None:
         return None
 
+    def alerts_changed(self, changes: Sequence[AlertChange]) -> None:
+        return None
+
 
 @dataclass
 class ReportedHealth:
@@ -75,11 +80,12 @@ def all_well() -> list[ComponentHealth]:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """The running parts that tests reach into."""
+    """The running parts that tests reach into; `announced` is what commands on alerts have told."""
 
     app: Flask
     services: Services
     health: ReportedHealth
+    announced: list[AlertChange]
 
 
 @contextmanager
@@ -113,6 +119,7 @@ def running_application(
         heartbeats=Heartbeats(),
     )
     app = Flask("tests")
+    announced: list[AlertChange] = []
     health = ReportedHealth(all_well())
     services = Services(
         settings=settings,
@@ -138,10 +145,16 @@ def running_application(
         ),
         latest=latest,
         health=health,
+        alerts=AlertDesk(
+            app_database,
+            clock=lambda: datetime.now(UTC),
+            shelve_max=timedelta(seconds=settings.alerts.shelve_max_s),
+            announce=announced.extend,
+        ),
     )
     register_api(app, services)
     writer.start()
     try:
-        yield Application(app, services, health)
+        yield Application(app, services, health, announced)
     finally:
         assert writer.stop(timeout_s=10)

@@ -80,6 +80,7 @@ class Client:
     """
 
     def __init__(self, app: Flask, token: str | None) -> None:
+        self.app = app
         self._http = app.test_client()
         self.token = token
 

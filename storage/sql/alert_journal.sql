@@ -46,6 +46,15 @@ WHERE a.alert_id = ANY(%(alert_ids)s::uuid[])
 ORDER BY a.tenant_id, coalesce(a.device_key, 0), a.source
 FOR UPDATE OF a;
 
+-- name: due_alerts
+-- The alerts whose shelving ends, that ask for attention again, or that something suppresses: of all tenants.
+-- Index: alerts_shelved_idx
+SELECT alert_id FROM alerts WHERE shelved_until <= %(now)s::timestamptz
+UNION
+SELECT alert_id FROM alerts WHERE realarm_at <= %(now)s::timestamptz AND shelved_until IS NULL
+UNION
+SELECT alert_id FROM alerts WHERE suppressed_by IS NOT NULL;
+
 -- name: heard_before
 -- Of these events of rules and devices, those that the journal holds.
 -- Index: alert_events_once_idx

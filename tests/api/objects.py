@@ -7,10 +7,14 @@ needs an entry in `MAKERS` here, and one in `BODIES` where the example of its bo
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from api.services import Services
+from ingest.buffer import Message
 from tests.people import Client
+from tests.polling import until
 
 Values = Mapping[str, str]
 _numbers = itertools.count(1)
@@ -40,10 +44,33 @@ def _dead_letter(client: Client, _values: Values) -> str:
     return str(letters[0]["dead_letter_id"])
 
 
+def _alert(client: Client, values: Values) -> str:
+    """An alert that a device raised itself."""
+    device_id = _device(client, values)
+    services: Services = client.app.extensions["services"]
+    plant = client.get("auth/me").get_json()["user"]["tenant"]["slug"]
+    topic = f"{services.settings.mqtt.topic_root}/{plant}/{device_id}/alerts"
+    payload = b'{"severity": "high", "code": "E-17", "message": "Guard open"}'
+    message = Message(
+        epoch=0,
+        mid=next(_numbers),
+        topic=topic,
+        payload=payload,
+        is_redelivery=False,
+        is_retained=False,
+        received_at_us=time.time_ns() // 1000,
+    )
+    services.pipeline.accept([message])
+    path = f"alerts?device_id={device_id}"
+    until(lambda: client.get(path).get_json()["items"] != [], what="the device's alert")
+    return str(client.get(path).get_json()["items"][0]["alert_id"])
+
+
 MAKERS: dict[str, Callable[[Client, Values], str]] = {
     "device_id": _device,
     "metric": lambda _client, _values: "flow",
     "dead_letter_id": _dead_letter,
+    "alert_id": _alert,
 }
 """Makes the object that a parameter names, given the values of the parameters before it."""
 

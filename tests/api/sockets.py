@@ -136,7 +136,7 @@ class Client:
         self.arrived_at: list[float] = []
         self.disconnected_at: float | None = None
         self._socket = socketio.Client(reconnection=False, logger=QUIET, engineio_logger=QUIET)
-        for event in ("telemetry_update", "device_update"):
+        for event in ("telemetry_update", "device_update", "alert"):
             self._socket.on(event, lambda data, event=event: self._took(event, data))
         self._socket.on("disconnect", self._went)
         self._socket.connect(url, **{"auth": auth, "transports": ["websocket"], "wait_timeout": 5, **options})

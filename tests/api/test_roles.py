@@ -17,6 +17,8 @@ SignedIn = Callable[[str], Client]
 
 READERS = {"alice", "dave", "oskar", "vera"}
 BUILDERS = {"alice", "dave"}
+OPERATORS = {"alice", "oskar"}
+NO_ALERT = "alerts/00000000-0000-4000-8000-000000000000"
 
 ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("GET", "auth/me", None, READERS),
@@ -35,6 +37,16 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("POST", "telemetry?backfill=true", {}, BUILDERS),
     ("GET", "telemetry/dead-letters", None, READERS),
     ("POST", "telemetry/dead-letters/1/replay", None, BUILDERS),
+    ("GET", "alerts", None, READERS),
+    ("GET", "alerts/events", None, READERS),
+    ("POST", "alerts/acknowledge", {}, OPERATORS),
+    ("GET", NO_ALERT, None, READERS),
+    ("GET", f"{NO_ALERT}/events", None, READERS),
+    ("POST", f"{NO_ALERT}/acknowledge", {}, OPERATORS),
+    ("POST", f"{NO_ALERT}/shelve", {}, OPERATORS),
+    ("POST", f"{NO_ALERT}/unshelve", None, OPERATORS),
+    ("POST", f"{NO_ALERT}/clear", None, OPERATORS),
+    ("POST", f"{NO_ALERT}/comments", {}, OPERATORS),
 ]
 # Not in the matrix: they change the person who calls, or need no sign-in, or are checked in test_platform.
 ELSEWHERE = {
@@ -106,4 +118,5 @@ def test_the_administrator_may_everything_and_the_viewer_only_reads() -> None:
     assert list(roles) == ["admin", "developer", "operator", "viewer"]
     assert roles["admin"] == PERMISSIONS
     assert all(permission.endswith(":read") for permission in roles["viewer"])
-    assert roles["operator"] - roles["viewer"] == {"alerts:acknowledge"}
+    operate = {"alerts:acknowledge", "alerts:shelve", "alerts:clear"}
+    assert roles["operator"] - roles["viewer"] == operate
