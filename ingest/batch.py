@@ -7,16 +7,17 @@ registry does not know yet, and once for the messages that may be redeliveries.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 
+from domain.alert_decision import Signal
 from domain.reading import Quality
 from ingest.buffer import Item, Message, Submission
-from ingest.decode import Record, decode_object, decode_telemetry, timestamp_us
+from ingest.decode import Record, decode_object, decode_storable_object, decode_telemetry, timestamp_us
+from ingest.device_alert import DeviceAlert, read_device_alert
 from ingest.judgement import number_of, part_of, quality_code, unit_spelling, value_in
 from ingest.letters import READING_TOPIC, Letters, Origin, as_payload, fingerprint
 from ingest.limits import IngestLimits
@@ -32,8 +33,6 @@ from storage.pool import Cursor
 _GOOD = int(Quality.GOOD)
 _SEEN_EVERY_US = 10_000_000
 _NUMBERS = {float, int}
-# The escape for U+0000, which jsonb cannot hold; not an escaped backslash before "u0000".
-_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 
 @dataclass(slots=True)
@@ -84,6 +83,7 @@ class Batch:
         self.letters = Letters(payload_bytes=intake.limits.message_bytes)
         self.statuses: dict[int, tuple[DeviceRef, int, str]] = {}
         self.submissions: list[SubmissionSlots] = []
+        self.signals: list[Signal] = []
         self.may_repeat = False
         self._cursor = cursor
         self._items = items
@@ -157,12 +157,8 @@ class Batch:
             raise Refused(
                 "too_many_readings", f"more than {self._limits.message_readings} readings in one message"
             )
-        if any(record.observed_at_us is None for record in records):
-            if message.is_retained:
-                raise Refused("retained_without_time", "a retained message needs ts: its age is unknown")
-            if message.is_redelivery and self._was_stored(message):
-                return
-            self._untimed[message.mid] = _payload_hash(message)
+        if any(record.observed_at_us is None for record in records) and self._is_repeat(message):
+            return
         device = self._lookup.device(topic.tenant, topic.device)
         start = len(self.columns)
         delivery = Delivery(message, topic, is_single=len(records) == len(records[0].values) == 1)
@@ -171,6 +167,15 @@ class Batch:
         if len(self.columns) > start:
             self.spans.append(Span(device, start, len(self.columns), is_message=True))
             self._note_seen(device, message.received_at_us)
+
+    def _is_repeat(self, message: Message) -> bool:
+        """Whether a message that names no time was stored before; else it is remembered."""
+        if message.is_retained:
+            raise Refused("retained_without_time", "a retained message needs ts: its age is unknown")
+        if message.is_redelivery and self._was_stored(message):
+            return True
+        self._untimed[message.mid] = _payload_hash(message)
+        return False
 
     def _was_stored(self, message: Message) -> bool:
         """Whether this redelivery is in the batch or was committed before; asked once for the batch."""
@@ -254,20 +259,31 @@ class Batch:
         self.statuses[device.device_key] = (device, message.received_at_us, str(status))
 
     def _add_event(self, message: Message, topic: Topic) -> None:
-        decode_object(message.payload)
-        if _NUL.search(message.payload):
-            raise Refused("nul_character", "the payload holds the character U+0000")
+        document = decode_storable_object(message.payload)
+        alert = read_device_alert(document) if topic.kind == "alerts" else None
+        if alert is not None and alert.observed_at_us is None and self._is_repeat(message):
+            return
         device = self._lookup.device(topic.tenant, topic.device)
+        if alert is not None:
+            self._add_signal(message, device, alert)
         sql.add_device_event(
             self._cursor,
             tenant_id=device.tenant_id,
             device_key=device.device_key,
-            kind="alert" if topic.kind == "alerts" else "command_response",
+            kind="command_response" if alert is None else "alert",
             subject=topic.command_id or "",
             payload=message.payload.decode(),
             fingerprint=fingerprint(message.topic, message.payload),
             received_at_us=message.received_at_us,
         )
+
+    def _add_signal(self, message: Message, device: DeviceRef, alert: DeviceAlert) -> None:
+        at_us = alert.observed_at_us
+        if at_us is None:
+            at_us = self._registry.arrival_us(device.device_key, message.received_at_us)
+        elif refused := self._limits.time_refusal(at_us, message.received_at_us):
+            raise refused
+        self.signals.append(alert.signal(device, at_us))
 
     # Offers ----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,6 +26,9 @@ _SECONDS_SUSPECTED = range(1_000_000_000, 4_102_444_800)
 
 # A colon after white space: a key that is not followed by `":`.
 _GAPS = (b" :", b"\t:", b"\n:", b"\r:")
+
+# The escape for U+0000, which jsonb cannot hold; not an escaped backslash before "u0000".
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 
 _RESERVED = ("ts", "quality", "unit")
 
@@ -72,6 +76,18 @@ def decode_object(payload: bytes) -> dict[str, Any]:
         raise Undecodable("wrong_shape", f"the payload is an object, not {_kind(document)}")
     _check_keys(payload, len(document))
     return dict(document)
+
+
+def decode_storable_object(payload: bytes) -> dict[str, Any]:
+    """The same for what is kept as jsonb.
+
+    Raises:
+        Undecodable: as `decode_object`, and for the character U+0000.
+    """
+    document = decode_object(payload)
+    if _NUL.search(payload):
+        raise Undecodable("nul_character", "the payload holds the character U+0000")
+    return document
 
 
 def timestamp_us(ts: Any) -> int:

@@ -12,10 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Protocol
 
+from alerting.lifecycle import apply_signals
 from domain.errors import Unavailable
 from domain.reading import LatestValue, StoredReadings
+from domain.transition import AlertChange
 from ingest.batch import Batch, Intake, newest_places
 from ingest.buffer import Buffer, Item, Message, Submission
 from ingest.refusal import Refused
@@ -62,6 +65,9 @@ class Audience(Protocol):
     def device_changed(self, tenant_id: int, device_id: str, status: str, last_seen_us: int) -> None:
         """Take the new status of a device."""
 
+    def alerts_changed(self, changes: Sequence[AlertChange]) -> None:
+        """Take committed alert events."""
+
 
 @dataclass(frozen=True, slots=True)
 class WriterOptions:
@@ -74,12 +80,13 @@ class WriterOptions:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A committed batch: the rows that were not stored, and those that are the newest of their metric."""
+    """A committed batch: the rows that were not stored, those that are the newest of their metric, alerts."""
 
     batch: Batch
     items: list[Item]
     unstored: dict[int, float]
     advanced: list[int]
+    alerts: list[AlertChange]
 
 
 class Writer:
@@ -206,6 +213,7 @@ class Writer:
                     sql.mark_seen(
                         cursor, [(key, at, status) for key, (_, at, status) in batch.statuses.items()]
                     )
+                alerts = apply_signals(cursor, batch.signals, now=datetime.now(UTC)) if batch.signals else []
                 if batch.letters:
                     sql.add_dead_letters(cursor, batch.letters.all())
         except Exception:
@@ -213,7 +221,7 @@ class Writer:
             self._registry.clear()
             raise
         batch_seconds.observe(time.monotonic() - started)
-        return Stored(batch, items, unstored, advanced)
+        return Stored(batch, items, unstored, advanced, alerts)
 
     def _write(self, cursor: Cursor, batch: Batch) -> dict[int, float]:
         """Store the rows; return place -> stored value for those that were stored before or conflict."""
@@ -254,6 +262,8 @@ class Writer:
             readings_rejected.labels(letter.reason).inc(letter.occurrences)
         self._answer_submissions(batch, unstored)
         try:
+            if stored.alerts:
+                self._audience.alerts_changed(stored.alerts)
             self._tell(batch, unstored)
         except Exception:  # The writer must outlive its listeners.
             log.exception("readings_not_passed_on")

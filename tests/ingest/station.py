@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from domain.reading import LatestValue, StoredReadings
+from domain.transition import AlertChange
 from ingest.batch import Intake
 from ingest.buffer import Buffer, Item, Message
 from ingest.limits import IngestLimits
@@ -53,6 +54,7 @@ class Ears:
     readings: list[StoredReadings] = field(default_factory=list)
     statuses: list[tuple[int, str, str, int]] = field(default_factory=list)
     latest: list[tuple[int, int, LatestValue]] = field(default_factory=list)
+    alerts: list[AlertChange] = field(default_factory=list)
     breaks_with: Exception | None = None
 
     def is_listening(self, tenant_id: int, device_id: str) -> bool:
@@ -64,6 +66,10 @@ class Ears:
 
     def device_changed(self, tenant_id: int, device_id: str, status: str, last_seen_us: int) -> None:
         self.statuses.append((tenant_id, device_id, status, last_seen_us))
+
+    def alerts_changed(self, changes: Sequence[AlertChange]) -> None:
+        self._break()
+        self.alerts += changes
 
     def advance(self, updates: Iterable[tuple[int, int, LatestValue]]) -> None:
         self._break()

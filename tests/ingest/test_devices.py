@@ -188,13 +188,17 @@ def _events(station: Station, device: str) -> list[tuple[str, str, object]]:
         return [(kind, subject, payload) for kind, subject, payload in cursor.fetchall()]
 
 
+LEAK = {"severity": "high", "message": "leak at the seal"}
+LEAK_MS = now_us() // 1000
+
+
 def test_alerts_and_answers_of_a_device_are_kept_once(station: Station) -> None:
     device = new_device()
     for _ in range(2):
-        station.send(device, {"text": "leak at the seal", "at": 5}, kind="alerts")
+        station.send(device, LEAK | {"ts": LEAK_MS}, kind="alerts")
         station.send(device, {"ok": True}, kind="commands/42/response")
     assert _events(station, device) == [
-        ("alert", "", {"text": "leak at the seal", "at": 5}),
+        ("alert", "", LEAK | {"ts": LEAK_MS}),
         ("command_response", "42", {"ok": True}),
     ]
 
@@ -218,14 +222,15 @@ def test_an_event_that_cannot_be_kept_is_refused(station: Station, document: obj
 
 def test_a_backslash_before_u0000_is_no_nul(station: Station) -> None:
     device = new_device()
-    station.send(device, {"path": "C:\\u0000"}, kind="alerts")
-    assert _events(station, device) == [("alert", "", {"path": "C:\\u0000"})]
+    station.send(device, {"path": "C:\\u0000"}, kind="commands/1/response")
+    assert _events(station, device) == [("command_response", "1", {"path": "C:\\u0000"})]
 
 
 def test_a_deep_or_large_event_is_kept(station: Station) -> None:
     device = new_device()
     deep = b'{"a":' * 500 + b"1" + b"}" * 500
-    station.send(device, deep, {"numbers": [2**63, -(2**63), 1.5e308, 5e-324]}, kind="alerts")
+    numbers = {"numbers": [2**63, -(2**63), 1.5e308, 5e-324]}
+    station.send(device, deep, numbers, kind="commands/1/response")
     assert len(_events(station, device)) == 2
 
 

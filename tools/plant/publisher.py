@@ -210,7 +210,7 @@ class Publisher:
                 link.raise_alert(
                     {
                         "ts": time_s * 1000 + reporter.phase_ms,
-                        "alert": "undervoltage_trip",
+                        "code": "undervoltage_trip",
                         "severity": "high",
                         "message": f"{link.device_id} tripped on undervoltage",
                     }
