@@ -92,3 +92,119 @@ class AcknowledgedAnswer(Answer):
 
     items: list[AlertAnswer]
     missing: list[str]
+
+
+class RaisedInAnswer(Answer):
+    """How many alerts were raised from a moment on."""
+
+    start: datetime
+    raised: int
+
+
+class PeakAnswer(Answer):
+    """The most alerts that were raised within ten minutes, and when the last of them was."""
+
+    raised: int
+    at: datetime | None
+
+
+class FloodAnswer(Answer):
+    """Time in which ten alerts or more lay within ten minutes."""
+
+    periods: int
+    time_s: float
+    ratio: Annotated[float, Field(description="Of the whole time.", examples=[0.004])]
+
+
+class TopSourceAnswer(Answer):
+    """One of the ten rules, or kinds of a device's own alerts, that raise the most."""
+
+    source: Annotated[str, Field(examples=["device:E-17"])]
+    rule_id: str | None
+    rule_name: str | None
+    raised: int
+    share: float
+
+
+class _ListedAnswer(Answer):
+    alert_id: str
+    source: Annotated[str, Field(examples=["device:E-17"])]
+    device_id: _Device | None
+
+
+class ChatteringAnswer(_ListedAnswer):
+    """An alert that was raised three times or more within a minute, `bursts` times."""
+
+    raised: int
+    bursts: int
+
+
+class FleetingAnswer(Answer):
+    """Alerts that cleared within a minute: nobody can have done anything about them."""
+
+    occurrences: int
+    ratio: float | None
+
+
+class StaleAnswer(_ListedAnswer):
+    """An alert that has been standing for more than 24 hours."""
+
+    severity: Severity
+    raised_at: datetime
+
+
+class ShelvedAnswer(_ListedAnswer):
+    """An alert that is shelved."""
+
+    until: datetime
+    reason: Annotated[str, Field(examples=["being repaired"])]
+    shelved_by: _Email
+
+
+class SeverityShareAnswer(Answer):
+    """How much of what was raised has a severity."""
+
+    severity: Severity
+    raised: int
+    share: float | None
+
+
+class DurationAnswer(Answer):
+    """How long something took; `n` are those that are over."""
+
+    n: int
+    median: float | None
+    p95: float | None
+
+
+class TargetAnswer(Answer):
+    """What a standard asks for."""
+
+    figure: Annotated[str, Field(examples=["per_hour"])]
+    at_most: Annotated[float, Field(examples=[6])]
+    source: Annotated[str, Field(examples=["ISA-18.2, very likely acceptable"])]
+
+
+class AlertKpisAnswer(Answer):
+    """The figures of alarm management over `[start, stop)`."""
+
+    start: datetime
+    stop: datetime
+    raised: int
+    per_hour: float
+    per_day: float
+    by_hour: Annotated[list[RaisedInAnswer], Field(description="Hours without any are left out.")]
+    by_day: list[RaisedInAnswer]
+    peak_10_min: PeakAnswer
+    flood: FloodAnswer
+    top_sources: list[TopSourceAnswer]
+    top_sources_share: float | None
+    chattering: list[ChatteringAnswer]
+    fleeting: FleetingAnswer
+    standing: int
+    stale: list[StaleAnswer]
+    shelved: list[ShelvedAnswer]
+    by_severity: list[SeverityShareAnswer]
+    time_to_acknowledge_s: DurationAnswer
+    time_to_clear_s: DurationAnswer
+    targets: list[TargetAnswer]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -11,16 +12,19 @@ from pydantic import Field
 
 from alerting.desk import AlertMissing, Done
 from alerting.shape import event_body, stored_body
-from api.alert_answers import AcknowledgedAnswer, AlertAnswer, AlertEventAnswer
-from api.bodies import Body, Query, read_body, read_query
+from api.alert_answers import AcknowledgedAnswer, AlertAnswer, AlertEventAnswer, AlertKpisAnswer
+from api.bodies import Body, MalformedQuery, Query, read_body, read_query
 from api.fields import CursorText, DeviceId, Limit, Moment, us_of_moment
 from api.operations import Page, operation
 from api.paging import DEFAULT_LIMIT, decode_cursor, encode_cursor, page
 from api.services import services
 from domain.alert import EventKind, State
+from domain.alert_targets import TARGETS
+from domain.errors import FieldError
 from domain.transition import Severity
 from rbac import current_actor, current_principal, requires
 from storage.alert_journal import StoredAlert
+from storage.alert_kpis import alert_kpis
 from storage.alerts import (
     AlertFilter,
     EventFilter,
@@ -44,6 +48,8 @@ _AlertId = Annotated[
     ),
 ]
 _MAX_AT_ONCE = 500
+_KPI_SPAN = timedelta(days=7)
+_KPI_MAX = timedelta(days=92)
 
 
 class _AlertQuery(Query):
@@ -71,6 +77,11 @@ class _JournalQuery(Query):
 class _EventQuery(Query):
     limit: Limit = DEFAULT_LIMIT
     cursor: CursorText | None = None
+
+
+class _KpiQuery(Query):
+    start: Moment | None = None
+    stop: Moment | None = None
 
 
 class _AcknowledgeBody(Body):
@@ -145,6 +156,26 @@ def journal() -> dict[str, Any]:
         limit=query.limit + 1,
     )
     return _journal_page(rows, query.limit)
+
+
+@blueprint.get("/kpis")
+@requires("alerts:read")
+@operation(query=_KpiQuery, answers={200: AlertKpisAnswer})
+def kpis() -> dict[str, Any]:
+    """The figures of alarm management.
+
+    Over `[start, stop)`; without them, over the week until now. What was hidden when it was raised, because
+    it was shelved, suppressed or out of service, does not count.
+    """
+    query = read_query(_KpiQuery)
+    stop = query.stop or (query.start + _KPI_SPAN if query.start else datetime.now(UTC))
+    start = query.start or stop - _KPI_SPAN
+    if not timedelta(0) < stop - start <= _KPI_MAX:
+        raise MalformedQuery(
+            errors=[FieldError("/stop", f"must be after start, by at most {_KPI_MAX.days} days")]
+        )
+    found = alert_kpis(services().app_database, current_principal().tenant_id, start=start, stop=stop)
+    return {"start": start, "stop": stop, **found, "targets": [asdict(target) for target in TARGETS]}
 
 
 @blueprint.post("/acknowledge")

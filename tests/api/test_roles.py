@@ -39,6 +39,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("POST", "telemetry/dead-letters/1/replay", None, BUILDERS),
     ("GET", "alerts", None, READERS),
     ("GET", "alerts/events", None, READERS),
+    ("GET", "alerts/kpis", None, READERS),
     ("POST", "alerts/acknowledge", {}, OPERATORS),
     ("GET", NO_ALERT, None, READERS),
     ("GET", f"{NO_ALERT}/events", None, READERS),
