@@ -46,6 +46,8 @@ class Server(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": 4,
             "timeout": 60,
             "keepalive": 15,
+            # The largest that gunicorn takes: room for the longest cursor in escaped form.
+            "limit_request_line": 8190,
             "loglevel": "warning",
             "control_socket_disable": True,
             "worker_exit": self._stop,

@@ -80,6 +80,7 @@ _MEANING = {
     404: ("not-found", "There is no such object in this tenant."),
     409: ("conflict", "Taken already, or done already."),
     413: ("content-too-large", "The body is larger than the platform accepts."),
+    414: ("", "The address is longer than the web server accepts; it answers by itself, in plain words."),
     415: ("unsupported-content", "The body is not plain application/json."),
     422: ("rule-broken", "Well formed, but against a rule."),
     429: ("too-many-requests", "Too many requests: wait for Retry-After seconds."),
@@ -213,6 +214,8 @@ def _renamed(schema: Any, names: dict[str, str]) -> Any:
 
 def _problem_object(status: int, meaning: tuple[str, str]) -> dict[str, Any]:
     kind, description = meaning
+    if not kind:
+        return {"description": description}
     example = {
         "type": f"urn:iiot:problem:{kind}",
         "title": description,

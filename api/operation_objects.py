@@ -92,7 +92,9 @@ def _problem_statuses(rule: Rule, access: str, operation: Operation) -> set[int]
         if access != "signed in":
             statuses.add(403)
     if rule.arguments:
-        statuses.add(404)
+        statuses |= {404, 414}
+    if operation.query is not None:
+        statuses.add(414)
     if operation.body is not None:
         statuses |= {413, 415}
     return statuses

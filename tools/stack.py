@@ -35,7 +35,7 @@ HELP = """\
 ./run replay FILE [ARGS]   publish a CSV file of sensor data over MQTT
 ./run bench NAME...        measure, on services of its own
 ./run chaos [ARGS]         kill things while telemetry flows and count what is lost, on services of its own
-./run fuzz [ARGS]          send malformed input to a running platform
+./run fuzz [ARGS]          send generated requests to a platform on services of its own, judge every answer
 ./run gate [CHECK...]      lint, format, types, security and the tests that need no service
 
 Data, logs and generated secrets live in var/ (VAR_DIR moves it). The platform listens on IIOT_PORT (5002;
@@ -338,7 +338,7 @@ COMMANDS: dict[str, Command] = {
     "replay": module("tools.replay"),
     "bench": measurement("benchmarks"),
     "chaos": lambda stack, arguments: stack.run_alone("tools.chaos", arguments),
-    "fuzz": module("tools.fuzz"),
+    "fuzz": measurement("tools.fuzz"),
     "gate": lambda stack, arguments: stack.run_alone("tools.gate", arguments),
 }
 
