@@ -10,6 +10,7 @@ from api import (
     analytics,
     auth,
     console,
+    credentials,
     dead_letters,
     devices,
     documentation,
@@ -35,7 +36,7 @@ __all__ = [
 
 API_VERSION = "1.0.0"
 
-_RESOURCES = (auth, devices, latest, telemetry, dead_letters, alerts, analytics)
+_RESOURCES = (auth, devices, credentials, latest, telemetry, dead_letters, alerts, analytics)
 
 
 def register_api(app: Flask, services: Services) -> None:
