@@ -10,12 +10,13 @@ from typing import Any
 from alerting import journal
 from alerting.shape import stored_body
 from domain.alert import AlertEvent, Facts
-from domain.alert_decision import acknowledge, clear, comment_on, shelve, unshelve
+from domain.alert_decision import acknowledge, clear, comment_on, serve, shelve, unshelve
 from domain.audit import Actor
 from domain.errors import NotFound, RuleBroken
+from domain.identifier import is_device_id
 from domain.transition import AlertChange
-from storage import audit
-from storage.alert_journal import StoredAlert, lock_by_id
+from storage import audit, devices
+from storage.alert_journal import StoredAlert, alerts_of_device, lock_by_id
 from storage.pool import AppDatabase, Cursor
 
 Announce = Callable[[Sequence[AlertChange]], None]
@@ -24,6 +25,10 @@ Announce = Callable[[Sequence[AlertChange]], None]
 
 class AlertMissing(NotFound):
     """There is no such alert."""
+
+
+class DeviceMissing(NotFound):
+    """There is no such device."""
 
 
 class ShelvedTooLong(RuleBroken):
@@ -143,6 +148,61 @@ class AlertDesk:
             lambda facts, now: comment_on(facts, actor, at=now, comment=comment),
         )
 
+    def take_out_of_service(self, actor: Actor, device_id: str, *, reason: str) -> None:
+        """Hide the alerts of a device, also those to come, until it is put back; they go on being evaluated.
+
+        Raises:
+            DeviceMissing: There is no such device.
+        """
+        now = self._clock()
+        with self._database.tenant(actor.tenant_id) as cursor:
+            _check_device(cursor, device_id)
+            key = devices.take_out_of_service(cursor, device_id, at=now, by=actor.label, reason=reason)
+            changes = self._serve(cursor, actor, device_id, key, out_because=reason, now=now)
+        if changes:
+            self._announce(changes)
+
+    def return_to_service(self, actor: Actor, device_id: str) -> None:
+        """Show the alerts of a device again, each as it is by now.
+
+        Raises:
+            DeviceMissing: There is no such device.
+        """
+        now = self._clock()
+        with self._database.tenant(actor.tenant_id) as cursor:
+            _check_device(cursor, device_id)
+            key = devices.return_to_service(cursor, device_id)
+            changes = self._serve(cursor, actor, device_id, key, out_because=None, now=now)
+        if changes:
+            self._announce(changes)
+
+    def _serve(
+        self,
+        cursor: Cursor,
+        actor: Actor,
+        device_id: str,
+        device_key: int | None,
+        *,
+        out_because: str | None,
+        now: datetime,
+    ) -> list[AlertChange]:
+        """Take the alerts with the device, out for a reason or, with None, back.
+
+        None as the device's number says that nothing changes.
+        """
+        if device_key is None:
+            return []
+        is_out, reason = out_because is not None, out_because or ""
+        action = "device.out_of_service" if is_out else "device.in_service"
+        after = {"is_out_of_service": is_out, "reason": reason}
+        audit.record(cursor, actor, action, f"device/{device_id}", after=after)
+        events = []
+        for alert in lock_by_id(cursor, alerts_of_device(cursor, device_key)):
+            event = serve(alert.facts, actor, at=now, is_out_of_service=is_out, reason=reason)
+            if event is not None:
+                events.append((alert, event))
+        return journal.write(cursor, events, now=now)
+
     def _command(
         self,
         actor: Actor,
@@ -193,3 +253,8 @@ class AlertDesk:
         changes = [change for _, change in done if change is not None]
         if changes:
             self._announce(changes)
+
+
+def _check_device(cursor: Cursor, device_id: str) -> None:
+    if not is_device_id(device_id) or devices.key_of_device(cursor, device_id) is None:
+        raise DeviceMissing

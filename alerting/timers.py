@@ -8,7 +8,7 @@ from datetime import datetime
 from alerting import journal
 from alerting.desk import Announce
 from domain.alert import AlertEvent, step
-from domain.alert_decision import fall_due, suppress
+from domain.alert_decision import fall_due, serve, suppress
 from domain.audit import Actor
 from domain.suppression import suppressing_device
 from domain.transition import AlertChange
@@ -23,10 +23,8 @@ def run_timers(cursor: Cursor, *, now: datetime) -> list[AlertChange]:
     Ends of shelving and re-alarms carry the time at which they fell due, however late the look at them.
     """
     alerts = sql.lock_by_id(cursor, sql.due_alerts(cursor, now=now))
-    hidden = [
-        (alert.tenant_id, alert.device_key) for alert in alerts if alert.facts.suppressed_by is not None
-    ]
-    around = sql.surroundings(cursor, [(tenant, key) for tenant, key in hidden if key is not None])
+    devices = [(alert.tenant_id, alert.device_key) for alert in alerts if alert.device_key is not None]
+    around = sql.surroundings(cursor, devices)
     events = [(alert, event) for alert in alerts for event in _due_events(alert, around, now)]
     return journal.write(cursor, events, now=now)
 
@@ -51,8 +49,12 @@ def _due_events(
         facts = step(facts, event)
         yield event
     found = around.get(alert.device_key or 0)
-    if facts.suppressed_by is not None and found is not None:
+    if found is None:
+        return
+    if facts.suppressed_by is not None:
         by = suppressing_device(found.ancestors, facts.severity)
-        change = suppress(facts, actor, at=now, suppressed_by=by)
-        if change is not None:
+        if (change := suppress(facts, actor, at=now, suppressed_by=by)) is not None:
             yield change
+    is_out = found.is_out_of_service
+    if (change := serve(facts, actor, at=now, is_out_of_service=is_out, reason="")) is not None:
+        yield change

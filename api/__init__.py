@@ -10,8 +10,8 @@ from api import (
     analytics,
     auth,
     console,
-    credentials,
     dead_letters,
+    device_service,
     devices,
     documentation,
     latest,
@@ -36,7 +36,7 @@ __all__ = [
 
 API_VERSION = "1.0.0"
 
-_RESOURCES = (auth, devices, credentials, latest, telemetry, dead_letters, alerts, analytics)
+_RESOURCES = (auth, devices, device_service, latest, telemetry, dead_letters, alerts, analytics)
 
 
 def register_api(app: Flask, services: Services) -> None:

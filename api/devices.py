@@ -84,6 +84,9 @@ class DeviceAnswer(Answer):
     last_seen: datetime | None
     created_at: datetime
     metrics: list[MetricAnswer]
+    out_of_service_at: Annotated[datetime, Field(description="null while it is in service.")] | None
+    out_of_service_by: Annotated[str, Field(examples=["oskar@plant-a.example"])] | None
+    out_of_service_reason: Annotated[str, Field(examples=["bearing is being changed"])] | None
 
 
 @blueprint.get("")
@@ -102,7 +105,7 @@ def device_list() -> dict[str, Any]:
         limit=query.limit + 1,
     )
     items, cursor = page(rows, query.limit, lambda last: encode_cursor("devices", last.device_id))
-    return {"items": [_body(device) for device in items], "next_cursor": cursor}
+    return {"items": [device_body(device) for device in items], "next_cursor": cursor}
 
 
 @blueprint.post("")
@@ -114,7 +117,7 @@ def create() -> tuple[dict[str, Any], int, dict[str, str]]:
     tenant_id = current_principal().tenant_id
     device = services().registry.create(tenant_id, given.device_id, _spec(given))
     services().pipeline.device_changed(tenant_id, given.device_id)
-    return _body(device), 201, {"Location": f"/api/v1/devices/{device.device_id}"}
+    return device_body(device), 201, {"Location": f"/api/v1/devices/{device.device_id}"}
 
 
 @blueprint.get("/<device_id>")
@@ -122,7 +125,7 @@ def create() -> tuple[dict[str, Any], int, dict[str, str]]:
 @operation(answers={200: DeviceAnswer})
 def read(device_id: str) -> dict[str, Any]:
     """One device."""
-    return _body(services().registry.find(current_principal().tenant_id, device_id))
+    return device_body(services().registry.find(current_principal().tenant_id, device_id))
 
 
 @blueprint.put("/<device_id>")
@@ -134,7 +137,7 @@ def replace(device_id: str) -> dict[str, Any]:
     tenant_id = current_principal().tenant_id
     device = services().registry.replace(tenant_id, device_id, _spec(given))
     services().pipeline.device_changed(tenant_id, device_id)
-    return _body(device)
+    return device_body(device)
 
 
 @blueprint.delete("/<device_id>")
@@ -143,9 +146,7 @@ def replace(device_id: str) -> dict[str, Any]:
 def retire(device_id: str) -> tuple[str, int]:
     """Take a device out of use; its history stays, and its device_id stays taken."""
     tenant_id = current_principal().tenant_id
-    device_key = services().registry.key(tenant_id, device_id)
     services().registry.retire(tenant_id, device_id)
-    services().credentials.device_retired(device_key)
     services().pipeline.device_changed(tenant_id, device_id)
     return "", 204
 
@@ -164,7 +165,8 @@ def _spec(given: _DeviceBody) -> DeviceSpec:
     )
 
 
-def _body(device: Device) -> dict[str, Any]:
+def device_body(device: Device) -> dict[str, Any]:
+    """A device as the API shows it."""
     return {
         "device_id": device.device_id,
         "name": device.name,
@@ -176,4 +178,7 @@ def _body(device: Device) -> dict[str, Any]:
         "last_seen": device.last_seen,
         "created_at": device.created_at,
         "metrics": orjson.Fragment(device.metrics_json),
+        "out_of_service_at": device.out_of_service_at,
+        "out_of_service_by": device.out_of_service_by,
+        "out_of_service_reason": device.out_of_service_reason,
     }

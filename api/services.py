@@ -12,7 +12,6 @@ from alerting.desk import AlertDesk
 from api.history import History
 from api.sessions import Sessions
 from domain.reading import LatestValue
-from fleet.credentials import Credentials
 from fleet.registry import Registry
 from ingest.pipeline import Pipeline
 from settings import Settings
@@ -63,7 +62,6 @@ class Services:
     latest: LatestSource
     health: HealthSource
     alerts: AlertDesk
-    credentials: Credentials
 
 
 def install_services(app: Flask, services: Services) -> None:

@@ -81,8 +81,14 @@ def lock_by_id(cursor: Cursor, alert_ids: Sequence[str]) -> list[StoredAlert]:
 
 
 def due_alerts(cursor: Cursor, *, now: datetime) -> list[str]:
-    """The alerts whose shelving or re-alarm timer is due, or whose suppression may be over."""
+    """The alerts whose shelving or re-alarm timer is due, or whose overlays may not be right any more."""
     cursor.execute(statement(_SQL, "due_alerts"), {"now": now})
+    return [alert_id for (alert_id,) in cursor.fetchall()]
+
+
+def alerts_of_device(cursor: Cursor, device_key: int) -> list[str]:
+    """The alerts of a device of the transaction's tenant."""
+    cursor.execute(statement(_SQL, "alerts_of_device"), {"device_key": device_key})
     return [alert_id for (alert_id,) in cursor.fetchall()]
 
 

@@ -30,6 +30,9 @@ class Device:
     last_seen: datetime | None
     created_at: datetime
     metrics_json: str
+    out_of_service_at: datetime | None
+    out_of_service_by: str | None
+    out_of_service_reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,16 @@ def lock_device(cursor: Cursor, device_id: str) -> int | None:
 def key_of_device(cursor: Cursor, device_id: str) -> int | None:
     """The number of a device in use, inside a transaction."""
     return _integer(cursor, "device_key", device_id=device_id)
+
+
+def take_out_of_service(cursor: Cursor, device_id: str, *, at: datetime, by: str, reason: str) -> int | None:
+    """Take a device in use out of service; its number, or None where it is out already or there is none."""
+    return _integer(cursor, "take_out_of_service", device_id=device_id, at=at, by=by, reason=reason)
+
+
+def return_to_service(cursor: Cursor, device_id: str) -> int | None:
+    """Put it back; its number, or None where it is in service already or there is none."""
+    return _integer(cursor, "return_to_service", device_id=device_id)
 
 
 def lock_device_tree(cursor: Cursor) -> None:

@@ -47,13 +47,30 @@ ORDER BY a.tenant_id, coalesce(a.device_key, 0), a.source
 FOR UPDATE OF a;
 
 -- name: due_alerts
--- The alerts whose shelving ends, that ask for attention again, or that something suppresses: of all tenants.
+-- The alerts whose shelving ends, that ask for attention again, that something suppresses, or that were raised while
+-- their device was being taken out of service or put back: of all tenants.
 -- Index: alerts_shelved_idx
 SELECT alert_id FROM alerts WHERE shelved_until <= %(now)s::timestamptz
 UNION
 SELECT alert_id FROM alerts WHERE realarm_at <= %(now)s::timestamptz AND shelved_until IS NULL
 UNION
-SELECT alert_id FROM alerts WHERE suppressed_by IS NOT NULL;
+SELECT alert_id FROM alerts WHERE suppressed_by IS NOT NULL
+UNION
+SELECT a.alert_id
+FROM devices d
+JOIN alerts a ON a.tenant_id = d.tenant_id AND a.device_key = d.device_key AND a.is_active
+WHERE d.out_of_service_at IS NOT NULL AND NOT a.is_out_of_service
+UNION
+SELECT a.alert_id
+FROM tenants t
+JOIN alerts a ON a.tenant_id = t.tenant_id AND a.state = 'out_of_service'
+JOIN devices d ON d.tenant_id = a.tenant_id AND d.device_key = a.device_key AND d.out_of_service_at IS NULL;
+
+-- name: alerts_of_device
+-- The alerts of one device of the current tenant.
+-- Index: alerts_device_idx
+SELECT alert_id FROM alerts
+WHERE tenant_id = (SELECT current_tenant_id()) AND device_key = %(device_key)s::bigint;
 
 -- name: heard_before
 -- Of these events of rules and devices, those that the journal holds.

@@ -10,7 +10,8 @@ SELECT d.device_id, d.name, d.type, d.location, d.metadata::text, p.device_id, d
                   ) ORDER BY m.name)
            FROM metrics m
            WHERE m.tenant_id = d.tenant_id AND m.device_key = d.device_key
-       ), '[]')::text
+       ), '[]')::text,
+       d.out_of_service_at, d.out_of_service_by, d.out_of_service_reason
 FROM devices d
 LEFT JOIN devices p ON p.tenant_id = d.tenant_id AND p.device_key = d.parent_device_key
 WHERE d.tenant_id = (SELECT current_tenant_id())
@@ -44,6 +45,24 @@ SELECT device_key
 FROM devices
 WHERE tenant_id = (SELECT current_tenant_id()) AND device_id = %(device_id)s::text AND retired_at IS NULL
 FOR NO KEY UPDATE;
+
+-- name: take_out_of_service
+-- Notes who took a device in use out of service, and why; no row where it is out already.
+-- Index: devices_tenant_id_device_id_key
+UPDATE devices
+SET out_of_service_at = %(at)s::timestamptz, out_of_service_by = %(by)s, out_of_service_reason = %(reason)s
+WHERE tenant_id = (SELECT current_tenant_id()) AND device_id = %(device_id)s::text AND retired_at IS NULL
+  AND out_of_service_at IS NULL
+RETURNING device_key;
+
+-- name: return_to_service
+-- Puts a device back into service; no row where it is in service already.
+-- Index: devices_out_of_service_idx
+UPDATE devices
+SET out_of_service_at = NULL, out_of_service_by = NULL, out_of_service_reason = NULL
+WHERE tenant_id = (SELECT current_tenant_id()) AND device_id = %(device_id)s::text AND retired_at IS NULL
+  AND out_of_service_at IS NOT NULL
+RETURNING device_key;
 
 -- name: lock_device_tree
 -- Lets one transaction at a time move devices of the current tenant below each other.

@@ -75,6 +75,9 @@ def test_a_device_is_added_read_and_listed(client: SignedIn) -> None:
                 "max_gap_s": None,
             },
         ],
+        "out_of_service_at": None,
+        "out_of_service_by": None,
+        "out_of_service_reason": None,
     }
     assert list(device) == [
         "device_id",
@@ -87,6 +90,9 @@ def test_a_device_is_added_read_and_listed(client: SignedIn) -> None:
         "last_seen",
         "created_at",
         "metrics",
+        "out_of_service_at",
+        "out_of_service_by",
+        "out_of_service_reason",
     ]
     assert alice.get("devices/P-1").get_json() == device
     assert device in alice.get("devices").get_json()["items"]

@@ -27,9 +27,6 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("GET", "devices/none", None, READERS),
     ("PUT", "devices/none", {"name": "None"}, BUILDERS),
     ("DELETE", "devices/none", None, BUILDERS),
-    ("GET", "devices/none/credentials", None, READERS),
-    ("POST", "devices/none/credentials", None, BUILDERS),
-    ("DELETE", "devices/none/credentials", None, BUILDERS),
     ("GET", "devices/none/latest", None, READERS),
     ("GET", "latest", None, READERS),
     ("GET", "telemetry?device_id=none&metric=none", None, READERS),
@@ -40,6 +37,8 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("POST", "telemetry?backfill=true", {}, BUILDERS),
     ("GET", "telemetry/dead-letters", None, READERS),
     ("POST", "telemetry/dead-letters/1/replay", None, BUILDERS),
+    ("POST", "devices/P-none/out-of-service", {}, OPERATORS),
+    ("POST", "devices/P-none/in-service", None, OPERATORS),
     ("GET", "alerts", None, READERS),
     ("GET", "alerts/events", None, READERS),
     ("GET", "alerts/kpis", None, READERS),
@@ -122,5 +121,5 @@ def test_the_administrator_may_everything_and_the_viewer_only_reads() -> None:
     assert list(roles) == ["admin", "developer", "operator", "viewer"]
     assert roles["admin"] == PERMISSIONS
     assert all(permission.endswith(":read") for permission in roles["viewer"])
-    operate = {"alerts:acknowledge", "alerts:shelve", "alerts:clear"}
+    operate = {"alerts:acknowledge", "alerts:shelve", "alerts:clear", "devices:service"}
     assert roles["operator"] - roles["viewer"] == operate
