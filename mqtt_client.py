@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -93,7 +93,9 @@ class MqttClient:
         subscriptions: Sequence[str],
         intake: Intake,
         heartbeats: Heartbeats,
+        tell_connected: Callable[[], None] = lambda: None,
     ) -> None:
+        self._tell_connected = tell_connected  # on the network thread: must return at once
         self._settings = settings
         self._subscriptions = list(subscriptions)
         self._intake = intake
@@ -357,9 +359,7 @@ class MqttClient:
         if not flags.session_present:
             if self._had_session:
                 possible_gaps.inc()
-                log.error(
-                    "mqtt_session_lost", detail="the broker forgot the session; messages may be missing"
-                )
+                log.error("mqtt_session_lost", detail="messages may be missing")
             self._intake.accept([SessionLost(self._settings.client_id)])
         self._had_session = True
         self._subscribe(client)
@@ -367,6 +367,7 @@ class MqttClient:
         self._state_since = time.monotonic()
         self._detail = "MQTT 5" if self._protocol == paho.MQTTv5 else "MQTT 3.1.1"
         broker_connected.set(1)
+        self._tell_connected()
         log.info("mqtt_connected", protocol=self._detail, session_present=flags.session_present)
 
     def _subscribe(self, client: paho.Client) -> None:

@@ -23,7 +23,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _READ = frozenset({"devices:read", "telemetry:read", "dead_letters:read", "alerts:read"})
-_BUILD = frozenset({"devices:write", "telemetry:write", "telemetry:backfill", "dead_letters:replay"})
+_BUILD = frozenset(
+    {"devices:write", "credentials:write", "telemetry:write", "telemetry:backfill", "dead_letters:replay"}
+)
 _OPERATE = frozenset({"alerts:acknowledge", "alerts:shelve", "alerts:clear", "devices:service"})
 _ADMINISTER = frozenset({"platform:read"})
 

@@ -17,6 +17,8 @@ from api.realtime import Realtime, create_socketio
 from api.sessions import Sessions
 from api.tokens import Tokens
 from cache import LatestCache, RedisClient
+from fleet.broker_access import BrokerAccess
+from fleet.credentials import Credentials
 from fleet.registry import Registry
 from health import HealthMonitor
 from ingest.batch import Intake
@@ -26,6 +28,7 @@ from ingest.pipeline import Pipeline
 from ingest.registry import Registry as KnownDevices
 from ingest.topics import TopicLayout
 from ingest.writer import Writer, WriterOptions
+from mqtt.dynamic_security import DynamicSecurity
 from mqtt_client import MqttClient
 from observability import Heartbeats, get_logger
 from scheduler import Job, Scheduler, maintain_partitions
@@ -83,6 +86,12 @@ class Runtime:
             authenticate=self.sessions.authenticate,
             devices_of=lambda tenant_id, ids: existing_device_ids(self.app_database, tenant_id, ids),
             settings=settings,
+            heartbeats=self.heartbeats,
+        )
+        self.broker_access = BrokerAccess(
+            self.system_database,
+            DynamicSecurity(settings.mqtt),
+            secret_of=settings.access.derived_secret,
             heartbeats=self.heartbeats,
         )
         self._build_ingest(settings)
@@ -148,6 +157,7 @@ class Runtime:
             subscriptions=self.layout.subscriptions,
             intake=self.pipeline,
             heartbeats=self.heartbeats,
+            tell_connected=self.broker_access.wake,
         )
         self.writer.on_settled(self.broker.acknowledge)
         self.buffer.on_room(self.broker.resume)
@@ -168,6 +178,9 @@ class Runtime:
                 pipeline=self.pipeline,
                 latest=self.latest,
                 health=self.health,
+                credentials=Credentials(
+                    self.app_database, self.broker_access, topic_root=settings.mqtt.topic_root
+                ),
                 alerts=AlertDesk(
                     self.app_database,
                     clock=lambda: datetime.now(UTC),
@@ -188,6 +201,7 @@ class Runtime:
         self.realtime.start()
         self.writer.start()
         self.broker.start()
+        self.broker_access.start()
         self.health.start()
         log.info("platform_started", environment=self.settings.environment)
 
@@ -206,6 +220,7 @@ class Runtime:
         self.scheduler.stop()
         is_drained = self.writer.stop(remaining_s())
         is_disconnected = self.broker.stop(remaining_s())
+        self.broker_access.stop(remaining_s())
         self.realtime.stop(remaining_s())
         self.redis.stop(remaining_s())
         self.app_database.close()

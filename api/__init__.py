@@ -10,6 +10,7 @@ from api import (
     analytics,
     auth,
     console,
+    credentials,
     dead_letters,
     device_service,
     devices,
@@ -36,7 +37,17 @@ __all__ = [
 
 API_VERSION = "1.0.0"
 
-_RESOURCES = (auth, devices, device_service, latest, telemetry, dead_letters, alerts, analytics)
+_RESOURCES = (
+    auth,
+    devices,
+    credentials,
+    device_service,
+    latest,
+    telemetry,
+    dead_letters,
+    alerts,
+    analytics,
+)
 
 
 def register_api(app: Flask, services: Services) -> None:

@@ -146,7 +146,9 @@ def replace(device_id: str) -> dict[str, Any]:
 def retire(device_id: str) -> tuple[str, int]:
     """Take a device out of use; its history stays, and its device_id stays taken."""
     tenant_id = current_principal().tenant_id
+    device_key = services().registry.key(tenant_id, device_id)
     services().registry.retire(tenant_id, device_id)
+    services().credentials.device_retired(device_key)
     services().pipeline.device_changed(tenant_id, device_id)
     return "", 204
 

@@ -12,6 +12,7 @@ from alerting.desk import AlertDesk
 from api.history import History
 from api.sessions import Sessions
 from domain.reading import LatestValue
+from fleet.credentials import Credentials
 from fleet.registry import Registry
 from ingest.pipeline import Pipeline
 from settings import Settings
@@ -62,6 +63,7 @@ class Services:
     latest: LatestSource
     health: HealthSource
     alerts: AlertDesk
+    credentials: Credentials
 
 
 def install_services(app: Flask, services: Services) -> None:

@@ -21,7 +21,7 @@ from doctor.machine import (
     check_secrets,
     check_time_zones,
 )
-from doctor.services import check_broker, check_encryption, check_redis
+from doctor.services import check_broker, check_device_users, check_encryption, check_redis
 from settings import Settings
 
 __all__ = ["Finding", "Level", "examine", "findings"]
@@ -59,6 +59,7 @@ def findings(settings: Settings, folder: Path = PROJECT / "var") -> Iterator[Fin
     yield from check_database(settings)
     yield from check_redis(settings)
     yield from check_broker(settings)
+    yield from check_device_users(settings)
     yield from check_encryption(settings)
     yield from check_disk("working folder", folder if folder.exists() else PROJECT)
     yield from check_console()

@@ -8,6 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import cache
 from doctor.finding import Finding, Level
+from domain.errors import Unavailable
+from mqtt.dynamic_security import DynamicSecurity, NoDynamicSecurity
 from mqtt.probe import probe as probe_broker
 from settings import Settings
 
@@ -75,6 +77,27 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
     if limit is not None and limit <= payload_bytes:
         text = f"the broker takes {limit} bytes, the platform payloads of {payload_bytes}"
         yield Finding(Level.WARN, "broker packets", text, "Raise the broker's max_packet_size.")
+
+
+def check_device_users(settings: Settings) -> Iterator[Finding]:
+    """Whether the platform can make users for devices at the broker, and shut them out."""
+    try:
+        count = len(DynamicSecurity(settings.mqtt, timeout_s=_TIMEOUT_S).users())
+    except NoDynamicSecurity:
+        text = (
+            "the broker has no dynamic-security plugin that the platform may drive: revoking cuts nobody off"
+        )
+        remedy = (
+            "Load the plugin and give the platform $CONTROL/dynamic-security/# as in deploy/mosquitto.conf;"
+            "\nuntil then add the password_file_entry of each new credential to its password file by hand."
+        )
+        yield Finding(Level.WARN, "broker users", text, remedy)
+    except Unavailable as problem:
+        yield Finding(Level.WARN, "broker users", problem.detail, "See the findings about the broker.")
+    else:
+        yield Finding(
+            Level.OK, "broker users", f"{count} made by the platform, which can shut them out at once"
+        )
 
 
 def check_encryption(settings: Settings) -> Iterator[Finding]:

@@ -18,6 +18,8 @@ from api.tokens import Tokens
 from cache import LatestCache
 from domain.reading import LatestValue, StoredReadings
 from domain.transition import AlertChange
+from fleet.broker_access import BrokerAccess
+from fleet.credentials import Credentials
 from fleet.registry import Registry
 from ingest.batch import Intake
 from ingest.buffer import Buffer
@@ -26,6 +28,7 @@ from ingest.pipeline import Pipeline
 from ingest.registry import Registry as WriterRegistry
 from ingest.topics import TopicLayout
 from ingest.writer import Writer, WriterOptions
+from mqtt.dynamic_security import DynamicSecurity
 from observability import Heartbeats
 from settings import Settings
 from storage.pool import AppDatabase, SystemDatabase
@@ -118,6 +121,12 @@ def running_application(
         audience=NobodyListens(),
         heartbeats=Heartbeats(),
     )
+    broker_access = BrokerAccess(
+        system_database,
+        DynamicSecurity(settings.mqtt),
+        secret_of=settings.access.derived_secret,
+        heartbeats=Heartbeats(),
+    )
     app = Flask("tests")
     announced: list[AlertChange] = []
     health = ReportedHealth(all_well())
@@ -145,6 +154,7 @@ def running_application(
         ),
         latest=latest,
         health=health,
+        credentials=Credentials(app_database, broker_access, topic_root=settings.mqtt.topic_root),
         alerts=AlertDesk(
             app_database,
             clock=lambda: datetime.now(UTC),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -14,12 +15,13 @@ from typing import IO
 
 import pytest
 
+from tests.mqtt_line import Publisher
 from tests.polling import until
 from tools.bootstrap import PROJECT
 from tools.services import broker_users, ports
 from tools.services.child import ServiceError
 from tools.services.external import mqtt_login
-from tools.services.mosquitto import Program, configuration, find_program
+from tools.services.mosquitto import NO_USERS, Program, configuration, find_program
 from tools.services.place import Place
 
 PASSWORD = "tests-only-broker-password"
@@ -28,9 +30,10 @@ PASSWORD = "tests-only-broker-password"
 class OwnBroker:
     """One Mosquitto with its queue and its port, over any number of starts."""
 
-    def __init__(self, folder: Path, program: Program) -> None:
+    def __init__(self, folder: Path, program: Program, *, has_plugin: bool = True) -> None:
         self._folder = folder
         self._program = program
+        self._has_plugin = has_plugin
         self._child: subprocess.Popen[bytes] | None = None
         self.port = ports.choose()
         self._write()
@@ -68,18 +71,30 @@ class OwnBroker:
             self._child.wait(timeout=15)
             self._child = None
 
+    def publish(self, topic: str, payload: bytes) -> None:
+        """Publish as the platform."""
+        with Publisher(self.url) as publisher:
+            publisher.publish(topic, payload)
+            publisher.flush()
+
     def forget(self) -> None:
         """Throw the queue and all sessions away; only while it is stopped."""
         (self._folder / "mosquitto.db").unlink(missing_ok=True)
 
+    def forget_users(self) -> None:
+        """Lose the users that the platform made; only while it is stopped."""
+        (self._folder / "dynamic-security.json").write_text(json.dumps(NO_USERS), encoding="utf-8")
+
     def _write(self) -> None:
-        text = configuration(self.port, max_queued_bytes=64 * 1024 * 1024)
+        plugin = self._program.plugin() if self._has_plugin else None
+        text = configuration(self.port, max_queued_bytes=64 * 1024 * 1024, plugin=plugin)
         if os.geteuid() == 0:
             text += "user root\n"  # else it gives up root, and with it the folder of the test
         files = {
             "mosquitto.conf": text,
             "passwords": broker_users.mosquitto_passwords({broker_users.PLATFORM_USER: PASSWORD}),
             "acl": broker_users.mosquitto_acl(),
+            "dynamic-security.json": json.dumps(NO_USERS),
         }
         for name, content in files.items():
             path = self._folder / name
@@ -88,7 +103,7 @@ class OwnBroker:
 
 
 @contextmanager
-def own_broker(folder: Path) -> Iterator[OwnBroker]:
+def own_broker(folder: Path, *, has_plugin: bool = True) -> Iterator[OwnBroker]:
     """A started broker; skips the test where only the degraded one can be had."""
     var = Path(os.environ.get("VAR_DIR") or PROJECT / "var")
     vendor = next(
@@ -99,7 +114,7 @@ def own_broker(folder: Path) -> Iterator[OwnBroker]:
         program = find_program(Place(folder, folder, None), vendor, lambda text: None)
     except ServiceError as error:
         pytest.skip(f"no Mosquitto here: {error}")
-    broker = OwnBroker(folder, program)
+    broker = OwnBroker(folder, program, has_plugin=has_plugin)
     broker.start()
     try:
         yield broker

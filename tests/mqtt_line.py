@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.buffer import Item, Message, SessionLost
 from mqtt_client import Intake, MqttClient
@@ -57,6 +59,69 @@ class Publisher:
             info.wait_for_publish(timeout=20)
             assert info.is_published()
         self._sent.clear()
+
+
+class DeviceAtBroker:
+    """A device that signs in with its own credential and hears what the broker answers."""
+
+    def __init__(
+        self, port: int, username: str, password: str, client_id: str, protocol: int = paho.MQTTv5
+    ) -> None:
+        self.heard: list[str] = []
+        self._port = port
+        self._cut = threading.Event()
+        self._refusal: str | None = None
+        self._answers: dict[int, str] = {}
+        self._granted: set[int] = set()
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            protocol=protocol,  # type: ignore[arg-type]
+            reconnect_on_failure=False,
+        )
+        self._client.username_pw_set(username, password)
+        self._client.on_connect = self._on_connect
+        self._client.on_message = lambda _client, _data, message: self.heard.append(message.topic)
+        self._client.on_disconnect = lambda *_: self._cut.set()
+        self._client.on_publish = lambda _client, _data, mid, reason, _more: self._answers.update(
+            {mid: str(reason)}
+        )
+        self._client.on_subscribe = lambda _client, _data, mid, _reasons, _more: self._granted.add(mid)
+
+    def _on_connect(
+        self, _client: object, _data: object, _flags: object, reason: ReasonCode, _more: object
+    ) -> None:
+        self._refusal = str(reason) if reason.is_failure else ""
+
+    def __enter__(self) -> Self:
+        self._client.connect("127.0.0.1", self._port)
+        self._client.loop_start()
+        until(lambda: self._refusal is not None, what="an answer to CONNECT")
+        if self._refusal:
+            self._client.loop_stop()
+            raise PermissionError(self._refusal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    @property
+    def is_connected(self) -> bool:
+        return not self._cut.is_set()
+
+    def publish(self, topic: str, payload: bytes = b"{}") -> str:
+        """Publish at QoS 1; return what the broker says to it, whether or not anybody listens."""
+        mid = self._client.publish(topic, payload, qos=1).mid
+        until(lambda: mid in self._answers, what=f"an answer to a message to {topic}")
+        return self._answers[mid].replace("No matching subscribers", "Success")
+
+    def subscribe(self, topics: str) -> None:
+        """Subscribe; whether the broker grants it or not."""
+        mid = self._client.subscribe(topics, 1)[1]
+        until(lambda: mid in self._granted, what=f"an answer to the subscription to {topics}")
 
 
 def mqtt_settings(url: str, client_id: str, **variables: object) -> MqttSettings:

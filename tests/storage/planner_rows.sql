@@ -12,6 +12,8 @@ INSERT INTO metrics (tenant_id, device_key, name)
 SELECT tenant_id, device_key, 'm' || i FROM devices, generate_series(1, 3) i;
 INSERT INTO latest_values (metric_id, tenant_id, observed_at, value, quality, received_at)
 SELECT metric_id, tenant_id, now(), 1, 192, now() FROM metrics;
+INSERT INTO device_credentials (tenant_id, device_key, secret_sha256, created_by, revoked_at)
+SELECT tenant_id, device_key, sha256('x'), 'c', CASE WHEN i > 1 THEN now() END FROM devices, generate_series(1, 5) i;
 INSERT INTO dead_letters (
     tenant_id, source, topic, reason, detail, payload, payload_bytes, fingerprint, received_at, last_received_at
 )

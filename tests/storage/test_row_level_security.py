@@ -108,6 +108,7 @@ def test_keys_lead_with_the_tenant_or_are_generated(catalogue: psycopg2.extensio
     )
     generated = {"user_id", "role_id", "key_id", "audit_id", "device_key", "metric_id", "dead_letter_id"}
     generated |= {"device_event_id", "rule_id", "alert_id", "alert_event_id", "notification_id", "prefix"}
+    generated |= {"credential_id"}
     for table, index, first in rows:
         if table in KEYS_WITHOUT_TENANT or (table == "tenants" and first == "slug"):
             continue
@@ -173,6 +174,10 @@ def filled(system_database: SystemDatabase, plants: Plants, owner_url: str) -> l
         ),
         "INSERT INTO audit_logs (tenant_id, actor, action) VALUES (%(t)s, 'alice', 'login')",
         "INSERT INTO devices (tenant_id, device_id, name) VALUES (%(t)s, 'D', 'D')",
+        (
+            "INSERT INTO device_credentials (tenant_id, device_key, secret_sha256, created_by)"
+            " SELECT tenant_id, device_key, sha256('x'), 'alice' FROM devices"
+        ),
         "INSERT INTO metrics (tenant_id, device_key, name) SELECT tenant_id, device_key, 'm' FROM devices",
         (
             "INSERT INTO telemetry (observed_at, value, received_at, ingest_seq, metric_id, tenant_id,"

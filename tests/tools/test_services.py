@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mqtt.password_file import password_line
 from tools.services import broker_users, environment, external, mosquitto, ports, postgres, valkey
 from tools.services.child import ServiceError, end_leftover
 from tools.services.instance import AlreadyRunning, Instance
@@ -109,7 +110,7 @@ def test_the_deployed_broker_has_the_limits_of_the_embedded_one() -> None:
 
 
 def test_a_password_line_is_the_one_mosquitto_passwd_would_write() -> None:
-    line = broker_users.mosquitto_password_line("default/P-101", "secret", salt=b"0123456789ab")
+    line = password_line("default/P-101", "secret", salt=b"0123456789ab")
     user, scheme = line.split(":")
     assert user == "default/P-101"
     assert scheme.split("$")[1:4] == ["7", "101", "MDEyMzQ1Njc4OWFi"]

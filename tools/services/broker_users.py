@@ -7,8 +7,9 @@
 import base64
 import hashlib
 import hmac
-import os
 from collections.abc import Iterable, Mapping
+
+from mqtt.password_file import password_line
 
 PLATFORM_USER = "platform"
 TOPIC_ROOT = "iiot/v1"
@@ -21,9 +22,10 @@ DEMO_DEVICES = (
     *("E-601", "E-602", "E-603"),
     *("G-1", "G-2"),
 )
+# Topics of Mosquitto only: the fallback broker has no plugin that would listen.
+CONTROL_TOPICS = "$CONTROL/dynamic-security/#"
 PLATFORM_TOPICS = {"readwrite": (f"{TOPIC_ROOT}/#", "demo/#"), "read": ("$SYS/#",)}
 DEVICE_TOPICS = {"write": ("telemetry", "status", "alerts", "commands/+/response"), "read": ("commands/+",)}
-PBKDF2_ROUNDS = 101  # mosquitto_passwd's number; safe only because every password here is long and random
 
 
 def demo_password(secret: str, user: str) -> str:
@@ -42,23 +44,16 @@ def users(platform_password: str, demo_secret: str | None, tenant: str) -> dict[
     return found
 
 
-def mosquitto_password_line(user: str, password: str, salt: bytes | None = None) -> str:
-    """Return one line of Mosquitto's password file (scheme 7: PBKDF2 with SHA-512)."""
-    salt = os.urandom(12) if salt is None else salt
-    digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, PBKDF2_ROUNDS)
-    encoded = (base64.b64encode(part).decode("ascii") for part in (salt, digest))
-    return f"{user}:$7${PBKDF2_ROUNDS}${'$'.join(encoded)}"
-
-
 def mosquitto_passwords(passwords: Mapping[str, str]) -> str:
     """Return Mosquitto's password file."""
-    return "".join(mosquitto_password_line(user, password) + "\n" for user, password in passwords.items())
+    return "".join(password_line(user, password) + "\n" for user, password in passwords.items())
 
 
 def mosquitto_acl() -> str:
     """Return Mosquitto's ACL file: what is not named is denied."""
     lines = [f"user {PLATFORM_USER}"]
     lines += [f"topic {access} {topic}" for access, topics in PLATFORM_TOPICS.items() for topic in topics]
+    lines.append(f"topic readwrite {CONTROL_TOPICS}")
     lines += [
         f"pattern {access} {TOPIC_ROOT}/%u/{topic}"
         for access, topics in DEVICE_TOPICS.items()

@@ -27,6 +27,20 @@ from tools.services.place import Place, can_use
 PREFERRED_PORT = 1883
 START_TIMEOUT_S = 15.0
 MAX_PAYLOAD_BYTES = 262_144
+PLUGIN = "mosquitto_dynamic_security.so"
+PLUGIN_FOLDERS = ("/usr/lib/*", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/opt/homebrew/lib")
+# Nobody may do anything until the platform says so; it adds the devices that have a credential.
+NO_USERS = {
+    "defaultACLAccess": {
+        "publishClientSend": False,
+        "publishClientReceive": False,
+        "subscribe": False,
+        "unsubscribe": True,
+    },
+    "clients": [],
+    "groups": [],
+    "roles": [],
+}
 PACKET_HEADROOM_BYTES = 4_096  # topic, properties and header beside the largest payload
 # Not 0, which means no limit too, but makes Mosquitto 2.0 cut a connection after every denied publish.
 NO_MESSAGE_LIMIT = 1_000_000_000
@@ -48,6 +62,15 @@ class Program:
         """Return the environment to run it in."""
         base = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         return {**base, "LD_LIBRARY_PATH": str(self.libraries)} if self.libraries else base
+
+    def plugin(self) -> Path | None:
+        """Return the dynamic-security plugin that came with it, if there is one."""
+        folders = (
+            [self.libraries]
+            if self.libraries
+            else [folder for pattern in PLUGIN_FOLDERS for folder in Path("/").glob(pattern[1:])]
+        )
+        return next((folder / PLUGIN for folder in folders if (folder / PLUGIN).exists()), None)
 
     def major_version(self) -> int:
         """Return the major version it prints, 0 when it does not run."""
@@ -109,18 +132,21 @@ def find_program(place: Place, vendor: Path, announce: Callable[[str], object]) 
     return program
 
 
-def configuration(port: int, *, max_queued_bytes: int) -> str:
+def configuration(port: int, *, max_queued_bytes: int, plugin: Path | None = None) -> str:
     """Return the broker's configuration; its files lie in the broker's folder, hence the relative names.
 
     The limits are those that lose no acknowledged message: Mosquitto's defaults drop everything past 1,000
-    queued messages while confirming it, and lose half an hour of queue when killed.
+    queued messages while confirming it, and lose half an hour of queue when killed. With `plugin` the
+    platform makes the users of devices; those of the password file stay.
     """
+    dynamic = [f"plugin {plugin}", "plugin_opt_config_file dynamic-security.json"] if plugin else []
     return "\n".join(
         (
             f"listener {port} {ports.LOOPBACK}",
             "allow_anonymous false",
             "password_file passwords",
             "acl_file acl",
+            *dynamic,
             "persistence true",
             "persistence_location ./",
             "autosave_interval 1",
@@ -203,7 +229,13 @@ class Broker:
         settings = folder / "mosquitto.conf"
         pid_file = self.place.folder / "mosquitto.pid"
         end_leftover(pid_file, str(settings), signal.SIGTERM)  # two brokers must never share one queue file
-        self.place.write(settings, configuration(self.port, max_queued_bytes=self.max_queued_bytes))
+        plugin = program.plugin()
+        self.place.write(
+            settings, configuration(self.port, max_queued_bytes=self.max_queued_bytes, plugin=plugin)
+        )
+        users = folder / "dynamic-security.json"
+        if plugin is not None and not users.exists():
+            self.place.write(users, json.dumps(NO_USERS))
         self.place.write(folder / "passwords", broker_users.mosquitto_passwords(self.passwords))
         self.place.write(folder / "acl", broker_users.mosquitto_acl())
         self.child = Child(
