@@ -8,6 +8,8 @@ import sys
 import migrations
 import rbac
 from api.passwords import Passwords, check_new_password
+from migrations.readers import ReaderRefused
+from migrations.readers import create_reader as create_reader_role
 from migrations.runner import ROLES
 from settings import Settings
 from storage import accounts
@@ -63,6 +65,33 @@ def create_admin(settings: Settings, *, given_email: str | None, if_none: bool) 
             print(f"{email} exists already.", file=sys.stderr)
             return 1
     print(f"Added the administrator {email}." + ("" if given else f" Password, shown once: {password}"))
+    return 0
+
+
+def create_reader(settings: Settings, *, name: str, tenant: str | None) -> int:
+    """Add a login that reads one tenant's views, for Grafana; a new password where it exists already."""
+    slug = tenant or settings.access.tenant
+    database = _system_database(settings)
+    with database.transaction() as cursor:
+        tenant_id = accounts.tenant_id_of(cursor, slug)
+    database.close()
+    if tenant_id is None:
+        print(f"There is no tenant {slug}.", file=sys.stderr)
+        return 2
+    password = secrets.token_urlsafe(24)
+    try:
+        with translated_errors():
+            is_new = create_reader_role(
+                settings.database.owner_url.get_secret_value(),
+                role=name,
+                tenant_id=tenant_id,
+                password=password,
+            )
+    except ReaderRefused as error:
+        print(f"No login was made: {error}.", file=sys.stderr)
+        return 2
+    verb = "Added" if is_new else "Changed the password of"
+    print(f"{verb} the login {name}, which reads {slug}. Password, shown once: {password}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The composition root and the command line: serve, migrate, check, seed, demo, create-admin.
+"""The composition root and the command line: serve, migrate, check, seed, demo, create-admin, create-reader.
 
 `create_app` gives the Flask application, `application` is what gunicorn is pointed at, `main` is
 `python app_advanced.py COMMAND`. Each command imports what it needs when it runs: loading the web server
@@ -73,6 +73,13 @@ def create_admin(settings: Settings, *, email: str | None, if_none: bool) -> int
     return administration.create_admin(settings, given_email=email, if_none=if_none)
 
 
+def create_reader(settings: Settings, *, name: str, tenant: str | None) -> int:
+    """Add a login that reads one tenant's views, for Grafana; a new password where it exists already."""
+    import administration
+
+    return administration.create_reader(settings, name=name, tenant=tenant)
+
+
 def check(settings: Settings) -> int:
     """Look at everything the platform needs and say what to do about what is wrong."""
     from doctor import examine
@@ -106,6 +113,12 @@ def _parser() -> argparse.ArgumentParser:
     admin.add_argument("--if-none", action="store_true", help="only where the tenant has none yet")
     admin.set_defaults(
         run=lambda settings, parsed: create_admin(settings, email=parsed.email, if_none=parsed.if_none)
+    )
+    reader = commands.add_parser("create-reader", help=create_reader.__doc__)
+    reader.add_argument("name", help="the login's name in PostgreSQL, such as grafana_reader")
+    reader.add_argument("--tenant", help="slug of the tenant, instead of IIOT_TENANT")
+    reader.set_defaults(
+        run=lambda settings, parsed: create_reader(settings, name=parsed.name, tenant=parsed.tenant)
     )
     for name, text in _PLANT_COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)

@@ -43,12 +43,17 @@ def ensure_tenant(cursor: Cursor, *, slug: str, name: str) -> int:
     """The number of the tenant with this slug, made where it is missing (system role)."""
     cursor.execute(statement(_SQL, "ensure_tenant"), {"slug": slug, "name": name})
     row = cursor.fetchone()
-    if row is None:
-        cursor.execute(statement(_SQL, "tenant_id_of_slug"), {"slug": slug})
-        row = cursor.fetchone()
-    if row is None:
+    tenant_id = int(row[0]) if row else tenant_id_of(cursor, slug)
+    if tenant_id is None:
         raise LookupError(f"the tenant {slug} has vanished")
-    return int(row[0])
+    return tenant_id
+
+
+def tenant_id_of(cursor: Cursor, slug: str) -> int | None:
+    """The number of the tenant with this slug, if there is one (system role)."""
+    cursor.execute(statement(_SQL, "tenant_id_of_slug"), {"slug": slug})
+    row = cursor.fetchone()
+    return int(row[0]) if row else None
 
 
 def put_default_role(

@@ -30,6 +30,8 @@ HELP = """\
 ./run check                say what is wrong with this installation and how to put it right
 ./run migrate              bring the database to the current schema
 ./run create-admin [ARGS]  add an administrator
+./run create-reader NAME   add a login that reads one tenant's views, for Grafana
+./run grafana [ARGS]       write the Grafana dashboards anew, or put them into a Grafana
 ./run seed [ARGS]          load the demo plant's devices and history
 ./run demo [--fault F2]    the demo plant; with --fault, break something in the running one
 ./run replay FILE [ARGS]   publish a CSV file of sensor data over MQTT
@@ -333,6 +335,8 @@ COMMANDS: dict[str, Command] = {
     "check": application("check"),
     "migrate": application("migrate"),
     "create-admin": application("create-admin"),
+    "create-reader": application("create-reader"),
+    "grafana": lambda stack, arguments: stack.run_alone("tools.grafana", arguments),
     "seed": application("seed"),
     "demo": application("demo"),
     "replay": module("tools.replay"),
