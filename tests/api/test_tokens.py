@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
@@ -141,6 +142,36 @@ def test_headers_that_point_to_other_keys_change_nothing(
 ) -> None:
     token = jwt.encode(claims, "another secret that is long enough to be one", "HS256", headers=headers)
     assert _status(application, token) == 401
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda token: token + ".",
+        lambda token: token + "." + token,
+        lambda token: token + "\x00",
+        lambda token: token + "AA",
+        lambda token: token.rpartition(".")[0] + ".",
+        lambda token: token.rpartition(".")[0],
+        lambda token: "." + token,
+        lambda token: token.replace(".", ".."),
+        lambda token: token + "A" * 1_000_000,
+        lambda token: token.upper(),
+    ],
+)
+def test_a_good_token_with_something_more_or_less_is_refused(
+    application: Application, claims: dict[str, Any], secret: str, change: Callable[[str], str]
+) -> None:
+    assert _status(application, change(jwt.encode(claims, secret, "HS256"))) == 401
+
+
+def test_a_token_inside_a_token_is_refused(
+    application: Application, claims: dict[str, Any], secret: str
+) -> None:
+    inner = jwt.encode(claims, secret, "HS256")
+    signing_input = f"{_part({'alg': 'HS256', 'cty': 'JWT'})}.{_base64(inner.encode())}"
+    signature = jwt.get_algorithm_by_name("HS256").sign(signing_input.encode(), secret.encode())
+    assert _status(application, f"{signing_input}.{_base64(signature)}") == 401
 
 
 def test_every_flipped_character_breaks_the_signature(
