@@ -22,11 +22,13 @@ from storage.pool import SystemDatabase
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_READ = frozenset({"devices:read", "telemetry:read", "dead_letters:read", "alerts:read"})
+_READ = frozenset({"devices:read", "telemetry:read", "dead_letters:read", "alerts:read", "commands:read"})
 _BUILD = frozenset(
     {"devices:write", "credentials:write", "telemetry:write", "telemetry:backfill", "dead_letters:replay"}
 )
-_OPERATE = frozenset({"alerts:acknowledge", "alerts:shelve", "alerts:clear", "devices:service"})
+_OPERATE = frozenset(
+    {"alerts:acknowledge", "alerts:shelve", "alerts:clear", "devices:service", "commands:write"}
+)
 _ADMINISTER = frozenset({"platform:read"})
 
 PERMISSIONS = _READ | _BUILD | _OPERATE | _ADMINISTER

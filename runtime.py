@@ -18,6 +18,8 @@ from api.sessions import Sessions
 from api.tokens import Tokens
 from cache import LatestCache, RedisClient
 from fleet.broker_access import BrokerAccess
+from fleet.command_dispatch import CommandDispatcher
+from fleet.commands import Commands
 from fleet.credentials import Credentials
 from fleet.registry import Registry
 from health import HealthMonitor
@@ -28,6 +30,7 @@ from ingest.pipeline import Pipeline
 from ingest.registry import Registry as KnownDevices
 from ingest.topics import TopicLayout
 from ingest.writer import Writer, WriterOptions
+from mqtt.command_line import CommandPublisher
 from mqtt.dynamic_security import DynamicSecurity
 from mqtt_client import MqttClient
 from observability import Heartbeats, get_logger
@@ -92,6 +95,12 @@ class Runtime:
             self.system_database,
             DynamicSecurity(settings.mqtt),
             secret_of=settings.access.derived_secret,
+            heartbeats=self.heartbeats,
+        )
+        self.dispatcher = CommandDispatcher(
+            self.system_database,
+            CommandPublisher(settings.mqtt),
+            clock=lambda: datetime.now(UTC),
             heartbeats=self.heartbeats,
         )
         self._build_ingest(settings)
@@ -178,6 +187,9 @@ class Runtime:
                 pipeline=self.pipeline,
                 latest=self.latest,
                 health=self.health,
+                commands=Commands(
+                    self.app_database, clock=lambda: datetime.now(UTC), dispatch=self.dispatcher.wake
+                ),
                 credentials=Credentials(
                     self.app_database, self.broker_access, topic_root=settings.mqtt.topic_root
                 ),
@@ -202,6 +214,7 @@ class Runtime:
         self.writer.start()
         self.broker.start()
         self.broker_access.start()
+        self.dispatcher.start()
         self.health.start()
         log.info("platform_started", environment=self.settings.environment)
 
@@ -218,6 +231,7 @@ class Runtime:
         self.broker.pause()
         self.health.stop(1.0)
         self.scheduler.stop()
+        self.dispatcher.stop(remaining_s())
         is_drained = self.writer.stop(remaining_s())
         is_disconnected = self.broker.stop(remaining_s())
         self.broker_access.stop(remaining_s())

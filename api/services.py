@@ -12,6 +12,7 @@ from alerting.desk import AlertDesk
 from api.history import History
 from api.sessions import Sessions
 from domain.reading import LatestValue
+from fleet.commands import Commands
 from fleet.credentials import Credentials
 from fleet.registry import Registry
 from ingest.pipeline import Pipeline
@@ -64,6 +65,7 @@ class Services:
     health: HealthSource
     alerts: AlertDesk
     credentials: Credentials
+    commands: Commands
 
 
 def install_services(app: Flask, services: Services) -> None:

@@ -18,8 +18,9 @@ from domain.reading import Quality
 from ingest.buffer import Item, Message, Submission
 from ingest.decode import Record, decode_object, decode_storable_object, decode_telemetry, timestamp_us
 from ingest.device_alert import DeviceAlert, read_device_alert
+from ingest.device_event import store_event
 from ingest.judgement import number_of, part_of, quality_code, unit_spelling, value_in
-from ingest.letters import READING_TOPIC, Letters, Origin, as_payload, fingerprint
+from ingest.letters import READING_TOPIC, Letters, Origin, as_payload
 from ingest.limits import IngestLimits
 from ingest.lookup import Lookup
 from ingest.refusal import Refused
@@ -266,16 +267,7 @@ class Batch:
         device = self._lookup.device(topic.tenant, topic.device)
         if alert is not None:
             self._add_signal(message, device, alert)
-        sql.add_device_event(
-            self._cursor,
-            tenant_id=device.tenant_id,
-            device_key=device.device_key,
-            kind="command_response" if alert is None else "alert",
-            subject=topic.command_id or "",
-            payload=message.payload.decode(),
-            fingerprint=fingerprint(message.topic, message.payload),
-            received_at_us=message.received_at_us,
-        )
+        store_event(self._cursor, device, message, topic, document)
 
     def _add_signal(self, message: Message, device: DeviceRef, alert: DeviceAlert) -> None:
         at_us = alert.observed_at_us

@@ -19,6 +19,7 @@ from cache import LatestCache
 from domain.reading import LatestValue, StoredReadings
 from domain.transition import AlertChange
 from fleet.broker_access import BrokerAccess
+from fleet.commands import Commands
 from fleet.credentials import Credentials
 from fleet.registry import Registry
 from ingest.batch import Intake
@@ -154,6 +155,7 @@ def running_application(
         ),
         latest=latest,
         health=health,
+        commands=Commands(app_database, clock=lambda: datetime.now(UTC), dispatch=lambda: None),
         credentials=Credentials(app_database, broker_access, topic_root=settings.mqtt.topic_root),
         alerts=AlertDesk(
             app_database,

@@ -66,11 +66,17 @@ def _alert(client: Client, values: Values) -> str:
     return str(client.get(path).get_json()["items"][0]["alert_id"])
 
 
+def _command(client: Client, values: Values) -> str:
+    """A command that waits, because nothing sends commands in these tests."""
+    return str(_made(client, f"devices/{values['device_id']}/commands", {"name": "start"})["command_id"])
+
+
 MAKERS: dict[str, Callable[[Client, Values], str]] = {
     "device_id": _device,
     "metric": lambda _client, _values: "flow",
     "dead_letter_id": _dead_letter,
     "alert_id": _alert,
+    "command_id": _command,
 }
 """Makes the object that a parameter names, given the values of the parameters before it."""
 
@@ -82,6 +88,7 @@ BODIES: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "POST /api/v1/devices": lambda: {"device_id": fresh("new"), "name": "New pump"},
     "PUT /api/v1/devices/{device_id}": lambda: {"name": "Renamed pump"},
+    "POST /api/v1/devices/{device_id}/commands": lambda: {"name": "start"},
     "POST /api/v1/telemetry": lambda: {
         "readings": [{"device_id": fresh("press"), "metric": "oil_temperature", "value": 61.5}]
     },

@@ -30,6 +30,10 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("GET", "devices/none/credentials", None, READERS),
     ("POST", "devices/none/credentials", None, BUILDERS),
     ("DELETE", "devices/none/credentials", None, BUILDERS),
+    ("GET", "devices/none/commands", None, READERS),
+    ("POST", "devices/none/commands", {}, OPERATORS),
+    ("GET", "devices/none/commands/none", None, READERS),
+    ("POST", "devices/none/commands/none/cancel", None, OPERATORS),
     ("GET", "devices/none/latest", None, READERS),
     ("GET", "latest", None, READERS),
     ("GET", "telemetry?device_id=none&metric=none", None, READERS),
@@ -124,5 +128,5 @@ def test_the_administrator_may_everything_and_the_viewer_only_reads() -> None:
     assert list(roles) == ["admin", "developer", "operator", "viewer"]
     assert roles["admin"] == PERMISSIONS
     assert all(permission.endswith(":read") for permission in roles["viewer"])
-    operate = {"alerts:acknowledge", "alerts:shelve", "alerts:clear", "devices:service"}
+    operate = {"alerts:acknowledge", "alerts:shelve", "alerts:clear", "devices:service", "commands:write"}
     assert roles["operator"] - roles["viewer"] == operate

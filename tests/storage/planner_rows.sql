@@ -14,6 +14,11 @@ INSERT INTO latest_values (metric_id, tenant_id, observed_at, value, quality, re
 SELECT metric_id, tenant_id, now(), 1, 192, now() FROM metrics;
 INSERT INTO device_credentials (tenant_id, device_key, secret_sha256, created_by, revoked_at)
 SELECT tenant_id, device_key, sha256('x'), 'c', CASE WHEN i > 1 THEN now() END FROM devices, generate_series(1, 5) i;
+INSERT INTO commands (tenant_id, command_id, device_key, name, params, state, created_at, created_by, expires_at,
+                      next_attempt_at, finished_at)
+SELECT tenant_id, gen_random_uuid(), device_key, 'start', '{}', CASE i WHEN 1 THEN 'queued' ELSE 'succeeded' END,
+       now() - i * interval '1 hour', 'c', now() + interval '1 hour', now(), CASE WHEN i > 1 THEN now() END
+FROM devices, generate_series(1, 40) i;
 INSERT INTO dead_letters (
     tenant_id, source, topic, reason, detail, payload, payload_bytes, fingerprint, received_at, last_received_at
 )

@@ -178,6 +178,11 @@ def filled(system_database: SystemDatabase, plants: Plants, owner_url: str) -> l
         "INSERT INTO audit_logs (tenant_id, actor, action) VALUES (%(t)s, 'alice', 'login')",
         "INSERT INTO devices (tenant_id, device_id, name) VALUES (%(t)s, 'D', 'D')",
         (
+            "INSERT INTO commands (tenant_id, command_id, device_key, name, params, created_at, created_by,"
+            " expires_at, next_attempt_at) SELECT tenant_id, gen_random_uuid(), device_key, 'start', '{}',"
+            " now(), 'alice', now() + interval '1 minute', now() FROM devices"
+        ),
+        (
             "INSERT INTO device_credentials (tenant_id, device_key, secret_sha256, created_by)"
             " SELECT tenant_id, device_key, sha256('x'), 'alice' FROM devices"
         ),
