@@ -65,6 +65,7 @@ class Principal:
 
     Attributes:
         expires_at: When the access token that proved it ends, aware UTC.
+        session_id: The sign-in that the token belongs to.
     """
 
     user_id: str
@@ -76,6 +77,7 @@ class Principal:
     roles: tuple[str, ...]
     permissions: frozenset[str]
     expires_at: datetime
+    session_id: str = ""
 
     def may(self, permission: str) -> bool:
         """Tell whether the principal has the permission."""

@@ -82,6 +82,7 @@ class Runtime:
             passwords=Passwords(),
             app_database=self.app_database,
             system_database=self.system_database,
+            refresh_token_s=settings.access.refresh_token_s,
         )
         self.socketio = create_socketio(settings)
         self.realtime = Realtime(

@@ -183,6 +183,9 @@ class AccessSettings(_Section):
     """Tokens, and the first tenant and administrator."""
 
     secret_key: Annotated[SecretStr, AfterValidator(_check_secret_key)] = Field(alias="IIOT_SECRET_KEY")
+    previous_secret_key: Annotated[SecretStr, AfterValidator(_check_secret_key)] | None = Field(
+        default=None, alias="IIOT_PREVIOUS_SECRET_KEY"
+    )
     access_token_s: int = Field(default=900, ge=60, le=86_400, alias="IIOT_ACCESS_TOKEN_S")
     refresh_token_s: int = Field(default=30 * 86_400, ge=600, alias="IIOT_REFRESH_TOKEN_S")
     tenant: Slug = Field(default="default", alias="IIOT_TENANT")
@@ -192,10 +195,16 @@ class AccessSettings(_Section):
 
     def derived_secret(self, purpose: str) -> str:
         """A secret of its own for one purpose: HMAC-SHA256 of the purpose under the secret key."""
-        key = self.secret_key.get_secret_value().encode()
-        return (
-            base64.urlsafe_b64encode(hmac.digest(key, purpose.encode(), hashlib.sha256)).decode().rstrip("=")
-        )
+        return _derived(self.secret_key, purpose)
+
+    def previous_derived_secret(self, purpose: str) -> str | None:
+        """The same secret under the key that was replaced, or None where none is named."""
+        return None if self.previous_secret_key is None else _derived(self.previous_secret_key, purpose)
+
+
+def _derived(secret_key: SecretStr, purpose: str) -> str:
+    digest = hmac.digest(secret_key.get_secret_value().encode(), purpose.encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
 class AlertSettings(_Section):

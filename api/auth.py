@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint
+from flask import Blueprint, g, request
 from pydantic import Field
 
 from api.bodies import Body, read_body
 from api.operations import Answer, operation
 from api.services import services
-from api.sessions import TokenPair
-from rbac import Principal, bearer_token, current_principal, public, requires
+from api.sessions import Origin, TokenPair
+from rbac import Principal, bearer_token, current_actor, current_principal, public, requires
 
 blueprint = Blueprint("auth", __name__, url_prefix="/auth")
 
@@ -88,8 +88,12 @@ def login() -> dict[str, Any]:
 @public
 @operation(answers={200: TokensAnswer}, problems=(401,), security=("refresh_token",))
 def refresh() -> dict[str, Any]:
-    """Exchange a refresh token, sent as bearer, for a new pair."""
-    return _pair_body(services().sessions.refresh(bearer_token()))
+    """Exchange the newest refresh token of a session, sent as bearer, for a new pair.
+
+    It works once. Sending it a second time ends the session with all its tokens.
+    """
+    origin = Origin(request.remote_addr, g.get("request_id", ""))
+    return _pair_body(services().sessions.refresh(bearer_token(), origin))
 
 
 @blueprint.post("/logout")
@@ -97,7 +101,7 @@ def refresh() -> dict[str, Any]:
 @operation(answers={204: None})
 def logout() -> tuple[str, int]:
     """End all sessions of the person."""
-    services().sessions.logout(current_principal())
+    services().sessions.logout(current_principal(), current_actor())
     return "", 204
 
 
@@ -117,7 +121,7 @@ def change_password() -> dict[str, Any]:
     given = read_body(_PasswordChange)
     return _pair_body(
         services().sessions.change_password(
-            current_principal(), current=given.current_password, new=given.new_password
+            current_principal(), current_actor(), current=given.current_password, new=given.new_password
         )
     )
 

@@ -1,11 +1,15 @@
-"""Access and refresh tokens: JSON Web Tokens signed with HMAC-SHA256, nothing else accepted."""
+"""Access and refresh tokens: JSON Web Tokens signed with HMAC-SHA256, nothing else accepted.
+
+Each token names the key that signed it (`kid`), so that a secret key is replaced without signing anybody out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import jwt
@@ -37,11 +41,17 @@ class TokenExpired(Unauthenticated):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token says: whose it is, and the version of their tokens it belongs to."""
+    """What a token says: whose it is, the version of their tokens and the session it belongs to.
+
+    Attributes:
+        generation: Its place among the session's tokens; only the newest refresh token works.
+    """
 
     user_id: str
     tenant_id: int
     token_version: int
+    session_id: str
+    generation: int
     expires_at: datetime
 
 
@@ -50,8 +60,11 @@ class Tokens:
 
     def __init__(self, app: Flask, access: AccessSettings) -> None:
         self._app = app
+        signing, previous = access.derived_secret("jwt"), access.previous_derived_secret("jwt")
+        self._kid = _key_id(signing)
+        self._keys = {_key_id(key): key for key in (previous, signing) if key is not None}
         app.config.update(
-            JWT_SECRET_KEY=access.derived_secret("jwt"),
+            JWT_SECRET_KEY=signing,
             JWT_ALGORITHM="HS256",
             JWT_DECODE_ALGORITHMS=["HS256"],
             JWT_ENCODE_ISSUER=ISSUER,
@@ -62,13 +75,29 @@ class Tokens:
             JWT_ACCESS_TOKEN_EXPIRES=timedelta(seconds=access.access_token_s),
             JWT_REFRESH_TOKEN_EXPIRES=timedelta(seconds=access.refresh_token_s),
         )
-        JWTManager(app)
+        JWTManager(app).decode_key_loader(self._key_of)
 
-    def issue(self, token_type: TokenType, *, user_id: str, tenant_id: int, token_version: int) -> str:
+    def issue(
+        self,
+        token_type: TokenType,
+        *,
+        user_id: str,
+        tenant_id: int,
+        token_version: int,
+        session_id: str,
+        generation: int,
+    ) -> str:
         """A new token."""
-        claims = {"tenant_id": tenant_id, "token_version": token_version}
+        claims = {
+            "tenant_id": tenant_id,
+            "token_version": token_version,
+            "session_id": session_id,
+            "generation": generation,
+        }
         with self._app.app_context():
-            return _CREATE[token_type](identity=user_id, additional_claims=claims)
+            return _CREATE[token_type](
+                identity=user_id, additional_claims=claims, additional_headers={"kid": self._kid}
+            )
 
     def read(self, token: str, token_type: TokenType) -> Claims:
         """The claims of a token whose signature, issuer, audience, type and times are right.
@@ -92,12 +121,33 @@ class Tokens:
         except (jwt.PyJWTError, JWTExtendedException, KeyError, TypeError, ValueError):
             raise TokenRefused from None
 
+    def _key_of(self, header: Mapping[str, Any], _claims: Mapping[str, Any]) -> str:
+        """The key that a token names; only keys of the settings are ever looked at."""
+        key = self._keys.get(header.get("kid", self._kid))
+        if key is None:
+            raise jwt.InvalidKeyError("no such key")
+        return key
+
+
+def _key_id(key: str) -> str:
+    """A name for a key that tells nothing of it."""
+    return hashlib.sha256(b"kid:" + key.encode()).hexdigest()[:16]
+
 
 def _claims(payload: dict[str, object]) -> Claims:
     user_id, tenant_id, version = payload["sub"], payload["tenant_id"], payload["token_version"]
-    expires = payload["exp"]
+    expires, generation = payload["exp"], payload["generation"]
     if type(tenant_id) is not int or type(version) is not int or type(expires) is not int:
         raise TypeError("a claim is of the wrong type")
-    if not 0 < tenant_id < 2**31:
-        raise ValueError("there is no such tenant")
-    return Claims(str(UUID(str(user_id))), tenant_id, version, datetime.fromtimestamp(expires, tz=UTC))
+    if type(generation) is not int or type(payload["session_id"]) is not str:
+        raise TypeError("a claim is of the wrong type")
+    if not 0 < tenant_id < 2**31 or not 0 < generation < 2**31:
+        raise ValueError("there is no such tenant or generation")
+    return Claims(
+        user_id=str(UUID(str(user_id))),
+        tenant_id=tenant_id,
+        token_version=version,
+        session_id=str(UUID(payload["session_id"])),
+        generation=generation,
+        expires_at=datetime.fromtimestamp(expires, tz=UTC),
+    )

@@ -106,9 +106,13 @@ def login_candidates(cursor: Cursor, *, email: str, tenant: str | None) -> list[
     return [LoginCandidate(*row) for row in cursor.fetchall()]
 
 
-def account(database: AppDatabase, tenant_id: int, user_id: str) -> Account | None:
-    """One active person as their tenant sees them."""
-    rows = database.read(tenant_id, statement(_SQL, "account"), {"user_id": user_id})
+def account(
+    database: AppDatabase, tenant_id: int, user_id: str, *, session_id: str | None = None
+) -> Account | None:
+    """One active person as their tenant sees them; with a `session_id`, only while that session lasts."""
+    rows = database.read(
+        tenant_id, statement(_SQL, "account"), {"user_id": user_id, "session_id": session_id}
+    )
     if not rows:
         return None
     email, name, tenant, slug, tenant_name, version, password_hash, roles, permissions = rows[0]

@@ -139,6 +139,7 @@ def running_application(
             passwords=Passwords(),
             app_database=app_database,
             system_database=system_database,
+            refresh_token_s=settings.access.refresh_token_s,
         ),
         registry=Registry(app_database, metrics_per_device=ingest.metrics_per_device),
         history=History(

@@ -56,7 +56,7 @@ ORDER BY u.tenant_id
 LIMIT 2;
 
 -- name: account
--- A person with their tenant, roles and permissions, as the current tenant sees them.
+-- A person with their tenant, roles and permissions, as the current tenant sees them; no row where the session is over.
 -- Index: users_tenant_id_user_id_key
 SELECT u.email, u.name, u.tenant_id, t.slug, t.name, u.token_version, u.password_hash,
        coalesce(g.roles, '{}'), coalesce(g.permissions, '{}')
@@ -69,7 +69,13 @@ LEFT JOIN LATERAL (
     LEFT JOIN unnest(r.permissions) AS p (permission) ON true
     WHERE ur.tenant_id = u.tenant_id AND ur.user_id = u.user_id
 ) g ON true
-WHERE u.tenant_id = (SELECT current_tenant_id()) AND u.user_id = %(user_id)s::uuid AND u.is_active;
+WHERE u.tenant_id = (SELECT current_tenant_id()) AND u.user_id = %(user_id)s::uuid AND u.is_active
+    AND (%(session_id)s::uuid IS NULL OR EXISTS (
+        SELECT 1
+        FROM sessions s
+        WHERE s.session_id = %(session_id)s::uuid AND s.tenant_id = u.tenant_id AND s.user_id = u.user_id
+            AND s.revoked_at IS NULL AND s.expires_at > now()
+    ));
 
 -- name: note_login
 -- Remembers when a person signed in, and a hash of newer strength where one was made.

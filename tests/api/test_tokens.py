@@ -27,13 +27,17 @@ def secret(settings: Settings) -> str:
 
 
 @pytest.fixture(scope="module")
-def claims(plants: Plants) -> dict[str, Any]:
+def claims(application: Application, plants: Plants) -> dict[str, Any]:
     """What a good access token of alice says."""
+    token = sign_in(application.app, "alice").token or ""
+    session_id = jwt.decode(token, options={"verify_signature": False})["session_id"]
     now = int(time.time())
     return {
         "sub": plants.user_ids["alice"],
         "tenant_id": plants.plant_a,
         "token_version": 1,
+        "session_id": session_id,
+        "generation": 1,
         "type": "access",
         "iss": "iiot-platform",
         "aud": "iiot-api",
@@ -94,6 +98,14 @@ def test_the_control_token_is_accepted(application: Application, claims: dict[st
         {"token_version": 2},
         {"token_version": None},
         {"token_version": 1.0},
+        {"session_id": None},
+        {"session_id": 7},
+        {"session_id": "no session"},
+        {"session_id": "00000000-0000-4000-8000-000000000000"},
+        {"generation": None},
+        {"generation": "1"},
+        {"generation": 2**40},
+        {"generation": -1},
     ],
     ids=str,
 )

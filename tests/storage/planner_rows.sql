@@ -3,6 +3,8 @@ SELECT ensure_telemetry_partitions('2025-12-30', '2026-01-03');
 INSERT INTO tenants (slug, name) SELECT 'tenant-' || i, 'T' FROM generate_series(1, 100) i;
 INSERT INTO users (tenant_id, email, password_hash)
 SELECT tenant_id, i || '@example.com', '' FROM tenants, generate_series(1, 20) i;
+INSERT INTO sessions (tenant_id, user_id, expires_at)
+SELECT tenant_id, user_id, now() + make_interval(days => i) FROM users, generate_series(1, 5) i;
 INSERT INTO roles (tenant_id, name) SELECT tenant_id, 'role-' || i FROM tenants, generate_series(1, 20) i;
 INSERT INTO user_roles (tenant_id, user_id, role_id)
 SELECT tenant_id, user_id, role_id FROM users JOIN roles USING (tenant_id) WHERE roles.name = 'role-1';

@@ -176,6 +176,7 @@ def filled(system_database: SystemDatabase, plants: Plants, owner_url: str) -> l
             " VALUES (%(t)s, %(u)s, 'k', 'p', sha256('x'))"
         ),
         "INSERT INTO audit_logs (tenant_id, actor, action) VALUES (%(t)s, 'alice', 'login')",
+        "INSERT INTO sessions (tenant_id, user_id, expires_at) VALUES (%(t)s, %(u)s, 'infinity')",
         "INSERT INTO devices (tenant_id, device_id, name) VALUES (%(t)s, 'D', 'D')",
         (
             "INSERT INTO commands (tenant_id, command_id, device_key, name, params, created_at, created_by,"
