@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -85,6 +85,37 @@ class AlertEventAnswer(Answer):
     until: datetime | None
     suppressed_by: _Suppressor | None
     acknowledged_event_id: int | None
+
+
+class EvidenceReadingAnswer(Answer):
+    """A reading that was there when it was decided."""
+
+    device_id: Annotated[str, Field(examples=["P-103"])]
+    metric: Annotated[str, Field(examples=["bearing_temperature"])]
+    unit: Annotated[str, Field(examples=["°C"])]
+    observed_at: datetime
+    value: float
+    quality: Literal["good", "uncertain", "bad"]
+
+
+class TimerAnswer(Answer):
+    """What time alone will do to the alert."""
+
+    name: Literal["shelving_ends", "realarms"]
+    due_at: datetime
+
+
+class ExplanationAnswer(Answer):
+    """Why the alert says what it says."""
+
+    summary: _Message
+    rule_version: int | None
+    observed_at: datetime | None
+    value: _Value | None
+    sql: Annotated[str, Field(description="Reads the same readings again.", examples=["SELECT 1"])] | None
+    parameters: dict[str, Any]
+    readings: list[EvidenceReadingAnswer]
+    timers: list[TimerAnswer]
 
 
 class AcknowledgedAnswer(Answer):

@@ -11,8 +11,15 @@ from flask import Blueprint
 from pydantic import Field
 
 from alerting.desk import AlertMissing, Done
+from alerting.explanation import explain
 from alerting.shape import event_body, stored_body
-from api.alert_answers import AcknowledgedAnswer, AlertAnswer, AlertEventAnswer, AlertKpisAnswer
+from api.alert_answers import (
+    AcknowledgedAnswer,
+    AlertAnswer,
+    AlertEventAnswer,
+    AlertKpisAnswer,
+    ExplanationAnswer,
+)
 from api.bodies import Body, MalformedQuery, Query, read_body, read_query
 from api.fields import CursorText, DeviceId, Limit, Moment, us_of_moment
 from api.operations import Page, operation
@@ -212,6 +219,14 @@ def events(alert_id: UUID) -> dict[str, Any]:
         limit=query.limit + 1,
     )
     return _journal_page(rows, query.limit)
+
+
+@blueprint.get("/<uuid:alert_id>/explain")
+@requires("alerts:read")
+@operation(answers={200: ExplanationAnswer})
+def explanation(alert_id: UUID) -> dict[str, Any]:
+    """Why the alert was raised or changed its severity: the sentence, readings until then, timers."""
+    return explain(services().app_database, _found(alert_id))
 
 
 @blueprint.post("/<uuid:alert_id>/acknowledge")

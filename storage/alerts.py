@@ -87,6 +87,12 @@ def events_of_alert(
     return [_entry(row) for row in database.read(tenant_id, statement(_SQL, "events_of_alert"), params)]
 
 
+def deciding_event(database: AppDatabase, tenant_id: int, alert_id: str) -> AlertEvent | None:
+    """The last raising or change of severity of an alert."""
+    rows = database.read(tenant_id, statement(_SQL, "deciding_event"), {"alert_id": alert_id})
+    return _entry(rows[0]).event if rows else None
+
+
 def events_after(
     database: AppDatabase, tenant_id: int, wanted: EventFilter, *, after_id: int | None, limit: int
 ) -> list[JournalEntry]:

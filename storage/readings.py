@@ -54,6 +54,11 @@ def history(
     return database.read(tenant_id, _HISTORY[order], params)
 
 
+def history_statement(order: Order) -> str:
+    """The statement that `history` runs, to be shown."""
+    return _HISTORY[order]
+
+
 def latest_of_device(database: AppDatabase, tenant_id: int, device_key: int) -> list[LatestValue]:
     """The newest reading of every metric of one device, by metric."""
     rows = database.read(tenant_id, statement(_SQL, "latest_of_device"), {"device_key": device_key})

@@ -74,3 +74,15 @@ WHERE e.tenant_id = (SELECT current_tenant_id())
   AND e.alert_event_id > coalesce(%(after_id)s::bigint, 0)
 ORDER BY e.alert_event_id
 LIMIT %(limit)s::integer;
+
+-- name: deciding_event
+-- The last raising or change of severity of one alert of the current tenant.
+-- Index: alert_events_once_idx
+SELECT e.alert_id, NULL, e.recorded_at, e.kind, e.observed_at, e.severity, e.occurrence, e.repeat_count,
+       e.value, e.message, e.rule_version, e.actor, e.actor_user_id, e.comment, e.until, e.suppressed_by,
+       e.is_out_of_service, e.is_latched, e.realarm_after_s, e.acknowledged_event_id, e.alert_event_id
+FROM alert_events e
+WHERE e.tenant_id = (SELECT current_tenant_id()) AND e.alert_id = %(alert_id)s::uuid
+  AND e.kind IN ('raised', 'severity_changed')
+ORDER BY e.alert_event_id DESC
+LIMIT 1;

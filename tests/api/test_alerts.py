@@ -312,6 +312,7 @@ def test_a_neighbour_sees_and_changes_nothing(line: Line, client: SignedIn) -> N
 
     same("GET", "alerts/{}", None)
     same("GET", "alerts/{}/events", None)
+    same("GET", "alerts/{}/explain", None)
     for verb, body in COMMANDS:
         same("POST", f"alerts/{{}}/{verb}", body)
     assert mallory.get("alerts").get_json()["items"] == []

@@ -52,6 +52,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("POST", "alerts/acknowledge", {}, OPERATORS),
     ("GET", NO_ALERT, None, READERS),
     ("GET", f"{NO_ALERT}/events", None, READERS),
+    ("GET", f"{NO_ALERT}/explain", None, READERS),
     ("POST", f"{NO_ALERT}/acknowledge", {}, OPERATORS),
     ("POST", f"{NO_ALERT}/shelve", {}, OPERATORS),
     ("POST", f"{NO_ALERT}/unshelve", None, OPERATORS),
