@@ -1,4 +1,4 @@
-"""Figures about readings: one metric over time, its trend and its statistics."""
+"""Figures about readings: one metric over time, its trend and statistics, and how far two go together."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 from flask import Blueprint
 from pydantic import AfterValidator, Field, model_validator
 
+from analytics.correlation import PairOptions, correlation
 from analytics.scope import Question, find_series
 from analytics.statistics import statistics
 from analytics.timeseries import MAX_WINDOW, Frame, buckets_page, outline, readings_page
 from analytics.trends import TrendOptions, trend
-from api.analytics_answers import StatisticsAnswer, TimeseriesAnswer, TrendAnswer
+from api.analytics_answers import CorrelationAnswer, StatisticsAnswer, TimeseriesAnswer, TrendAnswer
 from api.bodies import MalformedQuery, Query, read_query
 from api.fields import CursorText, Limit, Moment, moment_of_us, us_of_moment
 from api.operations import operation
@@ -39,6 +40,9 @@ def _checked_timezone(name: str) -> str:
 
 
 TimeZone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_checked_timezone)]
+
+
+Confidence = Annotated[float, Field(ge=0.5, le=0.99)]
 
 
 class _RangeQuery(Query):
@@ -133,6 +137,46 @@ def statistics_of_metric(device_id: str, metric: str) -> dict[str, Any]:
         now=datetime.now(UTC),
     )
     return _about(series) | found
+
+
+class _CorrelationQuery(_RangeQuery):
+    metric_a: Annotated[str, Field(min_length=1, max_length=200, examples=["flow"])]
+    metric_b: Annotated[str, Field(min_length=1, max_length=200, examples=["pressure"])]
+    device_b: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    align: Literal["bucket", "as_of", "exact"] | None = None
+    bucket_s: Annotated[float, Field(ge=0.001, le=31 * 86_400)] | None = None
+    max_age_s: Annotated[float, Field(gt=0, le=31 * 86_400)] | None = None
+    lag_s: Annotated[float, Field(ge=-31 * 86_400, le=31 * 86_400)] = 0.0
+    confidence: Confidence = 0.95
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> _CorrelationQuery:
+        if self.bucket_s is not None and self.align not in {None, "bucket"}:
+            raise ValueError("bucket_s goes with align=bucket")
+        if self.max_age_s is not None and self.align not in {None, "as_of"}:
+            raise ValueError("max_age_s goes with align=as_of")
+        if self.bucket_s is not None and self.max_age_s is not None:
+            raise ValueError("bucket_s and max_age_s exclude each other")
+        return self
+
+
+@blueprint.get("/correlation/<device_id>")
+@requires("telemetry:read")
+@operation(query=_CorrelationQuery, answers={200: CorrelationAnswer}, problems=(422,))
+def correlation_of_metrics(device_id: str) -> dict[str, Any]:
+    """How far two metrics go together, and the line of the second over the first."""
+    query = read_query(_CorrelationQuery)
+    question = _question(query)
+    metrics = _series(device_id, query.metric_a), _series(query.device_b or device_id, query.metric_b)
+    options = PairOptions(
+        alignment=query.align,
+        bucket_s=query.bucket_s,
+        max_age_s=query.max_age_s,
+        lag_s=query.lag_s,
+        confidence=query.confidence,
+    )
+    found = correlation(services().app_database, current_principal().tenant_id, metrics, question, options)
+    return {"device_id": device_id, "resolution": "raw"} | found
 
 
 def _series(device_id: str, metric: str) -> Series:

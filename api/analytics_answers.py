@@ -164,3 +164,40 @@ class StatisticsAnswer(SeriesAnswer, SpreadAnswer):
     states: list[StateAnswer] | None = None
     timezone: str | None = None
     days: list[DayAnswer] | None = None
+
+
+class SideAnswer(Answer):
+    """One of two metrics, as far as it is part of pairs."""
+
+    device_id: Annotated[str, Field(examples=["P-103"])]
+    metric: Annotated[str, Field(examples=["flow"])]
+    unit: Annotated[str, Field(examples=["m³/h"])]
+    mean: Figure
+    stddev: Figure
+
+
+class CorrelationAnswer(Answer):
+    """How far two metrics go together."""
+
+    device_id: Annotated[str, Field(examples=["P-103"])]
+    resolution: Annotated[str, Field(examples=["raw"])]
+    alignment: Annotated[str | None, Field(description="exact, bucket or as_of.", examples=["bucket"])]
+    bucket_s: Figure
+    max_age_s: Figure
+    lag_s: float
+    confidence: float
+    n: int
+    pearson_r: Figure
+    r_squared: Figure
+    ci_low: Figure
+    ci_high: Figure
+    covariance: Figure
+    strength: Annotated[
+        str | None, Field(description="negligible, weak, moderate or strong.", examples=["strong"])
+    ]
+    spearman_rho: Figure
+    spearman_n: Annotated[int, Field(description="Of so many pairs; up to about 100,000.")]
+    slope: Figure
+    intercept: Figure
+    metric_a: SideAnswer
+    metric_b: SideAnswer

@@ -32,7 +32,7 @@ def _made(client: Client, path: str, body: Mapping[str, Any]) -> Any:
 
 
 def _device(client: Client, _values: Values) -> str:
-    metrics = [{"name": "flow", "unit": "m³/h"}]
+    metrics = [{"name": "flow", "unit": "m³/h"}, {"name": "pressure", "unit": "bar"}]
     body = {"device_id": fresh("pump"), "name": "Feed pump", "metrics": metrics}
     return str(_made(client, "devices", body)["device_id"])
 

@@ -38,6 +38,7 @@ ROUTES: list[tuple[str, str, dict[str, Any] | None, set[str]]] = [
     ("GET", "latest", None, READERS),
     ("GET", "telemetry?device_id=none&metric=none", None, READERS),
     ("GET", "analytics/statistics/none/none", None, READERS),
+    ("GET", "analytics/correlation/none?metric_a=a&metric_b=b", None, READERS),
     ("GET", "analytics/timeseries/none/none", None, READERS),
     ("GET", "analytics/trends/none/none", None, READERS),
     ("POST", "telemetry", {}, BUILDERS),

@@ -32,6 +32,8 @@ _BY_NAME: dict[str, object] = {
     "metrics": '[{"name": "flow", "unit": "", "kind": "gauge"}]',
     "start": datetime(2026, 1, 1, tzinfo=UTC),
     "stop": datetime(2026, 1, 2, tzinfo=UTC),
+    "start_b": datetime(2026, 1, 1, tzinfo=UTC),
+    "stop_b": datetime(2026, 1, 2, tzinfo=UTC),
     "tenant_id": 1,
     "limit": 100,
     "metadata": "{}",
