@@ -6,6 +6,7 @@ Each token names the key that signed it (`kid`), so that a secret key is replace
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ from settings import AccessSettings
 ISSUER = "iiot-platform"
 AUDIENCE = "iiot-api"
 MAX_TOKEN_CHARS = 2048
+# Three parts of base64url without padding (RFC 7515); the library would also take a token with `=` behind it.
+_WRITTEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 TokenType = Literal["access", "refresh"]
 _CREATE: dict[TokenType, Callable[..., str]] = {
@@ -106,7 +109,7 @@ class Tokens:
             TokenExpired: It was right once.
             TokenRefused: It is anything else.
         """
-        if len(token) > MAX_TOKEN_CHARS or not token.isascii():
+        if len(token) > MAX_TOKEN_CHARS or not _WRITTEN.fullmatch(token):
             raise TokenRefused
         try:
             with self._app.app_context():

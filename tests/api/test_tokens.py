@@ -163,6 +163,8 @@ def test_headers_that_point_to_other_keys_change_nothing(
         lambda token: token + "." + token,
         lambda token: token + "\x00",
         lambda token: token + "AA",
+        lambda token: token + "=",
+        lambda token: token.replace(".", "=.", 1),
         lambda token: token.rpartition(".")[0] + ".",
         lambda token: token.rpartition(".")[0],
         lambda token: "." + token,
