@@ -10,6 +10,7 @@ from typing import Protocol
 
 from domain.broker_user import BrokerUser, differences, username_of
 from domain.errors import Unavailable
+from fleet.turns import TurnsThread
 from observability import Heartbeats, get_logger
 from storage import credentials
 from storage.pool import SystemDatabase
@@ -17,7 +18,6 @@ from storage.pool import SystemDatabase
 log = get_logger("access")
 
 HEARTBEAT = "broker access"
-_BEAT_S = 5.0
 _RETRY_FIRST_S, _RETRY_MAX_S = 1.0, 300.0
 
 
@@ -52,31 +52,23 @@ class BrokerAccess:
         self._database = database
         self._driver = driver
         self._secret_of = secret_of
-        self._heartbeats = heartbeats
         self._interval_s = interval.total_seconds()
+        self._retry_s = _RETRY_FIRST_S
         # One change at a time, each from what PostgreSQL says at its turn: the last is the newest.
         self._turn = threading.Lock()
-        self._wanted = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._turns = TurnsThread(HEARTBEAT, self._take_turn, heartbeats=heartbeats, turn_limit_s=90.0)
 
     def start(self) -> None:
         """Compare now, then hourly and after every `wake`."""
-        self._thread = threading.Thread(target=self._run, name="broker-access", daemon=True)
-        self._thread.start()
+        self._turns.start()
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread; return whether it has ended."""
-        self._stopping.set()
-        self._wanted.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-            return not self._thread.is_alive()
-        return True
+        return self._turns.stop(timeout_s)
 
     def wake(self) -> None:
         """Compare soon: the broker was connected anew and may have lost its users. Returns at once."""
-        self._wanted.set()
+        self._turns.wake()
 
     def secret(self, credential_id: str) -> str:
         """The secret that belongs to a credential: it follows from the platform's secret key."""
@@ -128,25 +120,14 @@ class BrokerAccess:
             return None
         return BrokerUser(username, row.credential_id, password)
 
-    def _run(self) -> None:
-        due_s, retry_s = 0.0, _RETRY_FIRST_S
-        while not self._stopping.is_set():
-            self._heartbeats.beat(HEARTBEAT, limit_s=90.0)
-            if due_s > 0 and not self._wanted.wait(min(due_s, _BEAT_S)):
-                due_s -= _BEAT_S
-                continue
-            if self._stopping.is_set():
-                break
-            self._wanted.clear()
-            try:
-                changed = self.reconcile()
-            except Unavailable as problem:
-                log.warning("broker_users_not_compared", detail=problem.detail or problem.title)
-                due_s, retry_s = retry_s, min(retry_s * 2, _RETRY_MAX_S)
-                if self._stopping.wait(min(due_s, _BEAT_S)):
-                    break
-            else:
-                due_s, retry_s = self._interval_s, _RETRY_FIRST_S
-                if changed:
-                    log.info("broker_users_changed", changed=changed)
-        self._heartbeats.forget(HEARTBEAT)
+    def _take_turn(self) -> float:
+        try:
+            changed = self.reconcile()
+        except Unavailable as problem:
+            log.warning("broker_users_not_compared", detail=problem.detail or problem.title)
+            due_s, self._retry_s = self._retry_s, min(self._retry_s * 2, _RETRY_MAX_S)
+            return due_s
+        self._retry_s = _RETRY_FIRST_S
+        if changed:
+            log.info("broker_users_changed", changed=changed)
+        return self._interval_s

@@ -6,7 +6,6 @@ broker: a crash in between sends it twice, never zero times, and the device know
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ import orjson
 
 from domain.command import CommandEvent, CommandState, step
 from domain.errors import Unavailable
+from fleet.turns import TurnsThread
 from observability import Heartbeats, get_logger
 from storage import commands as sql
 from storage.pool import SystemDatabase
@@ -62,28 +62,19 @@ class CommandDispatcher:
         self._database = database
         self._line = line
         self._clock = clock
-        self._heartbeats = heartbeats
-        self._wanted = threading.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._turns = TurnsThread(HEARTBEAT, self._take_turn, heartbeats=heartbeats, turn_limit_s=60.0)
 
     def start(self) -> None:
         """Start sending what waits."""
-        self._thread = threading.Thread(target=self._run, name="command-dispatch", daemon=True)
-        self._thread.start()
+        self._turns.start()
 
     def stop(self, timeout_s: float) -> bool:
         """End the thread; return whether it has ended. What waits stays in PostgreSQL."""
-        self._stopping.set()
-        self._wanted.set()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-            return not self._thread.is_alive()
-        return True
+        return self._turns.stop(timeout_s)
 
     def wake(self) -> None:
         """Look at once. Returns at once."""
-        self._wanted.set()
+        self._turns.wake()
 
     def run_once(self) -> int:
         """End what is over, send what is due; return how many were handed to the broker.
@@ -155,18 +146,10 @@ class CommandDispatcher:
                         next_attempt_at=None if is_taken else now + _RETRY_AFTER,
                     )
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._heartbeats.beat(HEARTBEAT, limit_s=60.0)
-            self._wanted.clear()
-            try:
-                sent = self.run_once()
-            except Unavailable as problem:
-                log.warning("commands_not_looked_at", detail=problem.detail)
-                sent = 0
-            except Exception:  # The thread must outlive whatever one command brings up.
-                log.exception("command_dispatch_failed")
-                sent = 0
-            if sent < _LIMIT:
-                self._wanted.wait(_POLL_S)
-        self._heartbeats.forget(HEARTBEAT)
+    def _take_turn(self) -> float:
+        try:
+            sent = self.run_once()
+        except Unavailable as problem:
+            log.warning("commands_not_looked_at", detail=problem.detail)
+            return _POLL_S
+        return 0.0 if sent == _LIMIT else _POLL_S
